@@ -1,8 +1,8 @@
-"""Makes the environment in which every command runs. Needs only the standard library of Python 3.9.
+"""Create the virtual environment in which every command runs. Needs only the standard library of Python 3.9.
 
-The environment is `.venv` in the repository (ZENZEFI_VENV names another place). A stamp in it says which requirements
-it satisfies, so that a second start does nothing. A mark stands in it while packages are being installed: whoever
-finds the mark knows that an installation was cut short, and makes the environment afresh.
+The environment is `.venv` in the repository (ZENZEFI_VENV names another folder). A stamp file lists the requirements
+that it satisfies, so that a second start does nothing. A marker file exists while packages are being installed: where
+it is found, the installation was interrupted and the environment is rebuilt.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ NEEDED_BYTES = 600 * 1024 * 1024
 
 
 def folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return where the environment is, or will be."""
+    """Return the folder of the environment, which may not exist yet."""
     return Path(environ.get("ZENZEFI_VENV") or REPOSITORY / ".venv").absolute()
 
 
 def ensure(kind: str, venv: Path | None = None) -> str:
-    """Return the Python of an environment that satisfies the requirements of `kind`, making it where needed.
+    """Return the Python of an environment that satisfies the requirements of `kind`, creating it when needed.
 
     Raises Failure when no Python is found, or the packages cannot be installed.
     """
@@ -57,13 +57,13 @@ def ensure(kind: str, venv: Path | None = None) -> str:
 
 
 def is_ready(venv: Path, kind: str) -> bool:
-    """Tell whether the environment was finished for these very requirements and its Python can be run."""
+    """Return whether the environment was completed for exactly these requirements and its Python can be run."""
     finished = not (venv / INSTALLING).exists() and _stamp(venv).get(kind) == digest(kind)
     return finished and os.access(venv / "bin" / "python", os.X_OK) and _points_to_this_repository(venv)
 
 
 def digest(kind: str) -> str:
-    """Return the hash of the files that say what `kind` requires."""
+    """Return the hash of the requirements files of `kind`."""
     total = hashlib.sha256()
     for name in REQUIREMENTS[kind]:
         total.update((REPOSITORY / name).read_bytes())
@@ -95,8 +95,8 @@ def make(venv: Path, kind: str) -> None:
         (venv / INSTALLING).unlink()
     except OSError as error:
         raise Failure(
-            f"The environment {venv} cannot be made: {error.strerror or error}."
-            " Set ZENZEFI_VENV to a folder that you may write to."
+            f"The environment {venv} cannot be created: {error.strerror or error}."
+            " Set ZENZEFI_VENV to a writable folder."
         ) from None
 
 
@@ -114,15 +114,15 @@ def _create(venv: Path, python: Python) -> None:
 
 
 def _accept_existing(venv: Path) -> None:
-    """Use an environment that somebody made by hand, if its Python will do."""
+    """Use an environment that was created by hand, if its Python is new enough."""
     found = probe(str(venv / "bin" / "python"))
     if found is None or found.version < OLDEST:
         (venv / INSTALLING).unlink()
-        raise Failure(f"{venv} was not made by ./zenzefi and has no Python 3.12 or newer with pip; move it away.")
+        raise Failure(f"{venv} was not created by ./zenzefi and has no Python 3.12 or newer with pip; move it away.")
 
 
 def _install(venv: Path, kind: str) -> None:
-    """Run pip, showing how many packages it has come to; what it says goes to a log in the environment."""
+    """Run pip and show its progress; its output goes to a log in the environment."""
     wanted = sum(_pins(REPOSITORY / name) for name in REQUIREMENTS[kind])
     command = [*_kill_with_parent(), str(venv / "bin" / "python"), "-I", "-m", "pip", "install"]
     command += ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "-r"]
@@ -139,12 +139,12 @@ def _install(venv: Path, kind: str) -> None:
             pip.wait()
     if pip.returncode != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        errors = [line for line in lines if line.startswith("ERROR: ")] or lines[-1:] or ["it said nothing"]
-        raise Failure(f"The packages could not be installed: {errors[-1]} (pip's own words: {log})")
+        errors = [line for line in lines if line.startswith("ERROR: ")] or lines[-1:] or ["no output"]
+        raise Failure(f"The packages could not be installed: {errors[-1]} (log of pip: {log})")
 
 
 def _progress(log: Path, wanted: int) -> str:
-    """Say how many packages pip has come to, from what it has written so far."""
+    """Return the progress of pip, from its output so far."""
     text = log.read_text(encoding="utf-8", errors="replace")
     if "\nInstalling collected packages" in text:
         return "unpacking"
@@ -153,7 +153,7 @@ def _progress(log: Path, wanted: int) -> str:
 
 
 def _pins(requirements: Path) -> int:
-    """Count the packages that a file pins; a package pinned for two Pythons counts once."""
+    """Return how many packages a file pins; a package pinned for two Pythons counts once."""
     return len(set(re.findall(r"^([A-Za-z0-9_.-]+)==", requirements.read_text(encoding="utf-8"), re.MULTILINE)))
 
 
@@ -162,7 +162,7 @@ def _path_file(venv: Path) -> Path | None:
 
 
 def _points_to_this_repository(venv: Path) -> bool:
-    """Tell whether the environment imports from where the repository is now; it may have been moved."""
+    """Return whether the environment imports from this repository, which may have been moved."""
     path_file = _path_file(venv)
     try:
         return path_file is not None and path_file.read_text(encoding="utf-8").strip() == str(REPOSITORY)
@@ -171,7 +171,7 @@ def _points_to_this_repository(venv: Path) -> bool:
 
 
 def _make_importable(venv: Path) -> None:
-    """Put the repository on the environment's path; an editable install would have to download a build tool."""
+    """Add the repository to the environment's path; an editable install would have to download a build tool."""
     path_file = _path_file(venv)
     if path_file is None:
         raise Failure(f"{venv} is not a Python environment; move it away, or set ZENZEFI_VENV to another folder.")
@@ -187,7 +187,7 @@ def _stamp(venv: Path) -> dict[str, str]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace a file at once, so that nobody reads half of it."""
+    """Replace a file atomically."""
     fresh = path.with_name(path.name + ".new")
     fresh.write_text(text, encoding="utf-8")
     fresh.replace(path)
@@ -200,17 +200,17 @@ def _check_space(venv: Path) -> None:
 
 
 def _kill_with_parent() -> list[str]:
-    """Return the prefix that ends a program with the launcher, where the system has one."""
+    """Return the command prefix that kills a program when the launcher dies, where the system has one."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
 
 
 @contextlib.contextmanager
 def _install_lock() -> Iterator[None]:
-    """Let one process at a time make the environment; the repository's own folder is the lock."""
+    """Let one process at a time create the environment, by a lock on the repository's folder."""
     handle = os.open(REPOSITORY, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network folders know no locks
+        with contextlib.suppress(OSError):  # some network file systems have no locks
             _lock(handle)
         yield
     finally:
@@ -234,21 +234,21 @@ def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]
     """Return the environment for Python programs of this repository."""
     passed = {name: value for name, value in environ.items() if name not in {"PYTHONHOME", "PYTHONSTARTUP"}}
     passed.update(PYTHONPATH=str(REPOSITORY), PYTHONUNBUFFERED="1", TZ="UTC")
-    # In a repository that is read-only, or another user's, no byte code is left behind.
+    # No byte code is written into a repository that is read-only or another user's.
     if not os.access(REPOSITORY, os.W_OK) or REPOSITORY.stat().st_uid != os.geteuid():
         passed["PYTHONDONTWRITEBYTECODE"] = "1"
     return passed
 
 
 def run(kind: str, module: str, arguments: list[str]) -> None:
-    """Become the command's own program, in the environment made for it. Returns only by raising Failure."""
-    # What speaks a protocol on standard output must not be talked over.
+    """Replace this process by the command's module, in its environment. Returns only by raising Failure."""
+    # An MCP server speaks its protocol on standard output.
     with contextlib.redirect_stdout(sys.stderr if kind == "mcp" else sys.stdout):
         python = ensure(kind)
     environment = child_environment()
     sys.stdout.flush()
     try:
-        # -P: a folder named like one of our packages in the current directory must not be imported.
+        # -P: a folder in the current directory that is named like one of our packages must not be imported.
         os.execve(python, [python, "-P", "-m", module, *arguments], environment)  # noqa: S606 - no shell is wanted
     except OSError as error:
         raise Failure(f"{python} cannot be run: {error.strerror}; remove {folder()} and try again.") from None

@@ -1,4 +1,4 @@
-"""What the launcher says to the person at the terminal. Needs only the standard library of Python 3.9."""
+"""Terminal output of the commands: lines, errors and progress. Needs only the standard library of Python 3.9."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ HEARTBEAT_SECONDS = 15
 
 
 class Failure(Exception):
-    """One clear sentence for the person at the terminal; the command ends with it and a non-zero code."""
+    """An error that ends a command: its message is printed and the exit code is not zero."""
 
 
 def print_line(line: str = "") -> None:
-    """Print one line at once. A terminal that has gone away must not stop what is running."""
+    """Print one line and flush. A closed terminal must not stop the program."""
     with contextlib.suppress(OSError):
         print(line, flush=True)
 
 
 def print_error(line: str) -> None:
-    """Print one line to the error stream, under the same rule."""
+    """Print one line to standard error, as `print_line` does."""
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
 
 
 class Step:
-    """One step of a long job: its name is shown while it runs and its seconds when it is done.
+    """One step of a long command: its name is shown while it runs, and its seconds when it is done.
 
-    On a terminal the line is rewritten in place; in a log the step gets a line of its own every 15 seconds.
+    On a terminal the line is updated in place; in a log a line is written every 15 seconds.
     """
 
     def __init__(self, name: str) -> None:
@@ -51,7 +51,7 @@ class Step:
         print_line(f"  {self.name:<44} {outcome}{seconds:5.1f} s")
 
     def tick(self, note: str = "") -> None:
-        """Show that the step is alive; `note` says how far it has come."""
+        """Show that the step is running; `note` is its progress."""
         self.note = note or self.note
         now = time.monotonic()
         text = f"  {self.name} {self.note} ({now - self._began:.0f} s)".replace("  (", " (")

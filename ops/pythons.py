@@ -1,4 +1,4 @@
-"""Finds a Python that the platform runs on. Needs only the standard library of Python 3.9."""
+"""Find a Python that the platform runs on. Needs only the standard library of Python 3.9."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from typing import NamedTuple
 from ops.console import Failure
 
 OLDEST = (3, 12)
-# 3.13 is what the platform is developed on; what is newer than that is believed last.
+# The platform is developed on 3.13; newer versions are tried last.
 PREFERRED = ("3.13", "3.12")
 NEWER = ("3.14", "3.15", "3.16")
-# Debian ships `venv` and `ensurepip` in a package of their own, so an interpreter without them is of no use here.
+# Debian ships `venv` and `ensurepip` in a separate package; an interpreter without them is unusable here.
 PROBE_CODE = "import sys, ssl, venv, ensurepip; print(sys.version_info[0], sys.version_info[1], sys.executable)"
 
 
 class Python(NamedTuple):
-    """An interpreter that was run and answered."""
+    """An interpreter that could be run."""
 
     path: str
     version: tuple[int, int]
 
     @property
     def name(self) -> str:
-        """The version as people write it."""
+        """The version, such as 3.13."""
         return f"{self.version[0]}.{self.version[1]}"
 
 
 def find_python(environ: Mapping[str, str]) -> Python:
     """Return the first usable Python, 3.13 before 3.12 before anything newer.
 
-    Raises Failure that names where it looked and which candidates did not work.
+    Raises Failure, which lists the searched folders and the unusable candidates.
     """
-    dead: list[str] = []
+    unusable: list[str] = []
     for candidate in dict.fromkeys(candidates(environ)):
         found = probe(candidate)
         if found is None:
-            dead.append(candidate)
+            unusable.append(candidate)
         elif found.version >= OLDEST:
             return found
-    broken = f" (found but not usable, or without its venv module: {', '.join(dead)})" if dead else ""
+    broken = f" (found but not usable, or without its venv module: {', '.join(unusable)})" if unusable else ""
     raise Failure(
         "Python 3.12 or newer is needed and none was found: looked for python3.13, python3.12 and newer on PATH"
         f" and in {pyenv_root(environ)}/versions{broken}."
@@ -52,7 +52,7 @@ def find_python(environ: Mapping[str, str]) -> Python:
 
 
 def candidates(environ: Mapping[str, str]) -> Iterator[str]:
-    """Name every place where a Python may be, best first; none of them has been run yet."""
+    """Yield paths where a Python may be, best first; none of them has been run yet."""
     folders = [folder for folder in environ.get("PATH", os.defpath).split(os.pathsep) if folder]
     for version in PREFERRED + NEWER:
         name = f"python{version}"
@@ -63,7 +63,7 @@ def candidates(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def probe(path: str) -> Python | None:
-    """Run the candidate; pyenv leaves shims behind that name a Python and run none."""
+    """Run the candidate and return it; None when it cannot be run, as with stale shims of pyenv."""
     try:
         answer = subprocess.run(
             [path, "-I", "-c", PROBE_CODE], capture_output=True, text=True, timeout=30, cwd="/", check=True

@@ -1,4 +1,4 @@
-"""Which revision the database is at, and which one the code wants; needs Alembic alone."""
+"""Alembic revision of the database and of the code; needs Alembic only."""
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -11,12 +11,12 @@ FOLDER = config.DEFAULT_FILE.parent / "migrations"
 
 
 def current(connection: Connection) -> tuple[str, ...]:
-    """Return the revision that a database is at, as a tuple because Alembic allows for several."""
+    """Return the revisions of a database; Alembic allows several."""
     return tuple(sorted(MigrationContext.configure(connection).get_current_heads()))
 
 
 def is_newest(engine: Engine) -> bool:
-    """Say whether there is nothing to migrate. Raises Failure for a database that is newer than this code."""
+    """Return whether there is nothing to migrate. Raises Failure for a database that is newer than this code."""
     with engine.connect() as connection:
         found = current(connection)
     require_known(found)
@@ -24,7 +24,7 @@ def is_newest(engine: Engine) -> bool:
 
 
 def require_known(wanted: tuple[str, ...]) -> None:
-    """Raise Failure when a database at these revisions was made by newer code than this."""
+    """Raise Failure when these revisions belong to newer code."""
     known = {script.revision for script in ScriptDirectory(str(FOLDER)).walk_revisions()}
     unknown = sorted(set(wanted) - known)
     if unknown:

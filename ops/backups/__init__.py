@@ -1,1 +1,1 @@
-"""Backups: made, kept, sent elsewhere, tried and restored."""
+"""Backups: creation, retention, copies in S3, restore and restore drills."""

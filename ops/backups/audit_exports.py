@@ -1,7 +1,7 @@
-"""An export of the audit log: rows as JSON, one a line, compressed, and a manifest beside it.
+"""Export files of the audit log: rows as JSON lines, compressed, with a manifest.
 
-The first line says from where the chain goes on. The manifest is written last, so an export that was cut short is
-none. Where backups are encrypted, exports are, too.
+The first line has the hash that the chain continues from. The manifest is written last, so an interrupted export has
+none and is not one. Exports are encrypted where backups are.
 """
 
 import gzip
@@ -31,12 +31,12 @@ FORMAT = "zenzefi audit 1"
 
 
 class InvalidChain(Failure):
-    """A row that was to be exported is not what was sealed: nothing is exported, and nothing removed."""
+    """A row does not match its hash-chain link: nothing is exported or deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The facts of one export; hashes are hexadecimal, `sha256` is of the file as it lies there."""
+    """Manifest of one export; hashes are hexadecimal, `sha256` is of the file as stored."""
 
     file: str
     sha256: str
@@ -46,36 +46,36 @@ class Manifest:
     head: str
 
     def write(self, folder: Path) -> None:
-        """Put the manifest beside its file, at once or not at all."""
+        """Write the manifest beside its file, atomically."""
         path = manifest_of(folder / self.file)
         with _partial(path) as file:
             file.write((json.dumps(asdict(self), indent=1) + "\n").encode())
 
     @classmethod
     def beside(cls, path: Path) -> Self:
-        """Return the manifest of a file that is what it says. Raises Failure."""
+        """Return the manifest of a file that matches it. Raises Failure."""
         try:
-            told = cls(**json.loads(manifest_of(path).read_text(encoding="utf-8")))
+            manifest = cls(**json.loads(manifest_of(path).read_text(encoding="utf-8")))
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except (OSError, ValueError, TypeError) as error:
             raise Failure(f"{path} cannot be read as an export of an audit log: {error}") from None
-        if (told.file, told.sha256) != (path.name, found):
+        if (manifest.file, manifest.sha256) != (path.name, found):
             raise Failure(
                 f"{path.name} is not the file that {manifest_of(path).name} describes: its SHA-256 is {found}."
             )
-        return told
+        return manifest
 
 
 def manifest_of(path: Path) -> Path:
-    """Return where the manifest of an export lies."""
+    """Return the path of an export's manifest."""
     return path.with_name(path.name.removesuffix(".age").removesuffix(PLAIN) + MANIFEST)
 
 
 def write(
     path: Path, part: ChainPart, rows: Iterable[ChainedRow], key: bytes, recipients: Sequence[pyrage.x25519.Recipient]
 ) -> tuple[Manifest, Head]:
-    """Write a part of the chain into a file, verified on the way and safe on disk when this returns. Raises Failure."""
+    """Write a part of the chain into a file, verified on the way, and sync it to disk. Raises Failure."""
     private_folder(path.parent)
     final = path.with_name(path.name + (ENCRYPTED if recipients else PLAIN))
     checker = Checker(key, part.anchor.number, part.anchor.hash, part.anchor.happened_at)
@@ -99,13 +99,13 @@ def write(
 
 
 def verify(path: Path, key: bytes, identities: Sequence[pyrage.x25519.Identity]) -> tuple[Head, Fault | None]:
-    """Say how far the chain in a file holds, and what is wrong with it. Raises Failure when it is no export."""
+    """Verify the chain in a file; returns its last valid link and the fault, if any. Raises Failure for no export."""
     manifest = Manifest.beside(path)
     try:
         with _opened(path, identities) as lines:
-            told = json.loads(next(lines))
-            if told != _first_line(manifest.first, manifest.anchor):
-                raise Failure(f"{path.name} does not begin as its manifest says.")
+            first = json.loads(next(lines))
+            if first != _first_line(manifest.first, manifest.anchor):
+                raise Failure(f"{path.name} does not begin with the hash in its manifest.")
             number, before = manifest.first - 1, bytes.fromhex(manifest.anchor)
             rows = (ChainedRow.of_json(line) for line in lines)
             head, fault = chain_verification.verify_lines(key, rows, number=number, before=before)
@@ -117,7 +117,7 @@ def verify(path: Path, key: bytes, identities: Sequence[pyrage.x25519.Identity])
 
 
 def _compress(file: IO[bytes], part: ChainPart, rows: Iterable[ChainedRow], checker: Checker) -> None:
-    # Without name and time in it, the same rows make the same file.
+    # No name and time in the header: the same rows give the same file.
     with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
         packed.write(_line(_first_line(part.first, part.anchor.hash.hex())))
         for sealed in rows:
@@ -132,8 +132,8 @@ def _first_line(first: int, anchor: str) -> dict[str, Any]:
     return {"format": FORMAT, "first": first, "anchor": anchor}
 
 
-def _line(told: dict[str, Any]) -> bytes:
-    return json.dumps(told, separators=(",", ":")).encode() + b"\n"
+def _line(row: dict[str, Any]) -> bytes:
+    return json.dumps(row, separators=(",", ":")).encode() + b"\n"
 
 
 @contextmanager
@@ -152,7 +152,7 @@ def _opened(path: Path, identities: Sequence[pyrage.x25519.Identity]) -> Iterato
 
 @contextmanager
 def _partial(final: Path) -> Iterator[IO[bytes]]:
-    """Yield a file that takes its name once it is whole and on disk."""
+    """Yield a file that gets its final name once it is complete and synced."""
     partial = final.with_name(final.name + ".partial")
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb", BLOCK) as file:

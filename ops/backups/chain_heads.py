@@ -1,7 +1,7 @@
-"""What the end of the chain was at each nightly check, noted beside the backups.
+"""Heads of the audit chain at each nightly check, recorded beside the backups.
 
-Who can write to the database alone can take rows off the end of the log and leave a chain that holds. The notes lie
-elsewhere, and name a hash that is not there any more.
+With write access to the database only, an attacker can delete rows from the end of the log and leave a valid chain.
+A head that was recorded elsewhere is then missing from the chain.
 """
 
 import json
@@ -17,30 +17,32 @@ FILE = "audit-heads.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class ChainHeads:
-    """The notes of one folder."""
+    """The recorded heads in one folder."""
 
     folder: Path
 
     def note(self, number: int, head: bytes, *, restored: bool = False) -> None:
-        """Append the end of the chain; after a restore, what was noted beyond it counts no more. Raises Failure."""
+        """Record the head of the chain; after a restore, heads recorded beyond it are ignored. Raises Failure."""
         line = {"at": clock.now().isoformat(), "number": number, "hash": head.hex(), "restored": restored}
         try:
             private_folder(self.folder)
             with (self.folder / FILE).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
-            raise Failure(f"The end of the audit log cannot be noted in {self.folder}: {error.strerror}.") from None
+            raise Failure(
+                f"The head of the audit chain cannot be recorded in {self.folder}: {error.strerror}."
+            ) from None
 
     def known(self) -> dict[int, bytes]:
-        """Return the hashes that were noted, by number; none where nothing was. Raises Failure."""
+        """Return the recorded hashes by row number. Raises Failure."""
         found: dict[int, bytes] = {}
         try:
             with (self.folder / FILE).open(encoding="utf-8") as file:
                 for line in file:
-                    told = json.loads(line)
-                    if told["restored"]:
-                        found = {number: head for number, head in found.items() if number <= told["number"]}
-                    found[told["number"]] = bytes.fromhex(told["hash"])
+                    entry = json.loads(line)
+                    if entry["restored"]:
+                        found = {number: head for number, head in found.items() if number <= entry["number"]}
+                    found[entry["number"]] = bytes.fromhex(entry["hash"])
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Making a backup."""
+"""Create a backup: dump, encryption and manifest."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ from ops.servers import poolers
 
 
 class _Hashing:
-    """A file that is written once, from start to end, and hashed on the way."""
+    """A file that is hashed while it is written sequentially."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -36,15 +36,15 @@ class _Hashing:
 
 
 def create(settings: Settings, folder: Path) -> Manifest:
-    """Write a backup of the database into a folder; an encrypted one never touches the disk in the clear.
+    """Write a backup of the database into a folder; an encrypted one is never on disk unencrypted.
 
-    The dump and the manifest's figures are of one snapshot, so that a restore can be held to them. Raises Failure.
+    The dump and the manifest's figures are of one snapshot, so that a restore can be checked. Raises Failure.
     """
     recipients = [recipient(key) for key in settings.backup.age_recipients]
     try:
         private_folder(folder)
     except OSError as error:
-        raise Failure(f"{folder} cannot be the folder of the backups: {error.strerror}.") from None
+        raise Failure(f"Backups cannot be kept in {folder}: {error.strerror}.") from None
     moment = clock.now()
     final = folder / f"zenzefi-{moment:%Y%m%d-%H%M%S}{ENCRYPTED if recipients else PLAIN}"
     partial = final.with_name(final.name + PARTIAL)
@@ -52,7 +52,7 @@ def create(settings: Settings, folder: Path) -> Manifest:
     engine = database.connect(settings.database.direct)
     try:
         with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
-            # Nothing is asked while pg_dump works, and that may take long.
+            # The transaction is idle while pg_dump runs, which may take long.
             connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             snapshot = connection.scalar(text("SELECT pg_export_snapshot()"))
             server = connection.scalar(text("SHOW server_version"))
@@ -82,11 +82,11 @@ def create(settings: Settings, folder: Path) -> Manifest:
 
 
 def recipient(key: str) -> pyrage.x25519.Recipient:
-    """Read a public key. Raises Failure that names it."""
+    """Parse an age public key. Raises Failure."""
     try:
         return pyrage.x25519.Recipient.from_str(key)
     except pyrage.RecipientError as error:
-        raise Failure(f"backup.age_recipients: {key!r} is no age public key: {error}.") from None
+        raise Failure(f"backup.age_recipients: {key!r} is not an age public key: {error}.") from None
 
 
 def _copy(stream: IO[bytes], written: _Hashing, recipients: Sequence[pyrage.x25519.Recipient]) -> None:

@@ -1,7 +1,7 @@
-"""Encryption with age, from file to file; what is wrong with the written one is raised as what it is.
+"""Encryption of files with age, which keeps the errors of the written file.
 
-pyrage makes every error of a file one of its own, so that a full disk would look like a fault of encryption, and a
-pg_restore that gave up like a wrong key.
+pyrage turns every file error into its own, so that a full disk would look like an encryption error, and a failed
+pg_restore like a wrong key.
 """
 
 from collections.abc import Buffer, Sequence
@@ -13,13 +13,13 @@ from ops.console import Failure
 
 
 class Readable(Protocol):
-    """What is read to its end."""
+    """A source that is read to its end."""
 
     def read(self, size: int = -1, /) -> bytes: ...
 
 
 class Writable(Protocol):
-    """What is written once, from start to end."""
+    """A target that is written sequentially."""
 
     def write(self, data: Buffer, /) -> int: ...
 
@@ -27,7 +27,7 @@ class Writable(Protocol):
 
 
 class _ErrorKeepingFile:
-    """A file that remembers why it could not be written."""
+    """A file that keeps the error of a failed write."""
 
     def __init__(self, file: Writable) -> None:
         self._file = file
@@ -49,16 +49,16 @@ class _ErrorKeepingFile:
 
 
 def encrypt(source: Readable, target: Writable, recipients: Sequence[pyrage.x25519.Recipient]) -> None:
-    """Encrypt to the end of `source`. Raises OSError as `target` does, and Failure."""
+    """Encrypt `source` to its end. Raises the OSError of `target`, or Failure."""
     kept = _ErrorKeepingFile(target)
     try:
         pyrage.encrypt_io(source, kept, recipients)
     except pyrage.EncryptError as error:
-        raise kept.error or Failure(f"It cannot be encrypted: {error}.") from None
+        raise kept.error or Failure(f"Encryption failed: {error}.") from None
 
 
 def decrypt(source: Readable, target: Writable, keys: Sequence[pyrage.x25519.Identity], what: str) -> None:
-    """Decrypt to the end of `source`, which is called `what`. Raises OSError as `target` does, and Failure."""
+    """Decrypt `source` to its end; `what` names it in errors. Raises the OSError of `target`, or Failure."""
     kept = _ErrorKeepingFile(target)
     try:
         pyrage.decrypt_io(source, kept, keys)

@@ -1,7 +1,7 @@
-"""What a backup is: a dump in PostgreSQL's custom format, perhaps encrypted, and a manifest beside it.
+"""Manifests of backups; a backup is a dump in PostgreSQL's custom format, optionally encrypted, with a manifest.
 
-The manifest is written last, so a backup that was cut short is none. It says what the dump must contain, and the
-restore holds it to that.
+The manifest is written last, so an interrupted backup has none and is not one. It lists what the dump must contain,
+which the restore checks.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ from ops.console import Failure
 
 BLOCK = 1024 * 1024
 PLAIN, ENCRYPTED, MANIFEST = ".dump", ".dump.age", ".json"
-# What is being written. Nobody writes to one for a day: then it is what a run that was killed has left.
+# A file that is being written. One that is a day old is left over from a killed run.
 PARTIAL, STALE = ".partial", timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The facts of one backup. `sha256` and `size` (bytes) are of the file as it lies there, after encryption."""
+    """Manifest of one backup; `sha256` and `size` (bytes) are of the file as stored, after encryption."""
 
     file: str
     sha256: str
@@ -37,7 +37,7 @@ class Manifest:
         return self.file.endswith(ENCRYPTED)
 
     def write(self, folder: Path) -> Path:
-        """Put the manifest beside its file, at once or not at all."""
+        """Write the manifest beside its file, atomically."""
         path = manifest_of(folder / self.file)
         fresh = path.with_name(path.name + ".new")
         fresh.write_text(json.dumps(asdict(self) | {"made_at": self.made_at.isoformat()}, indent=1) + "\n")
@@ -47,24 +47,24 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a manifest. Raises Failure when there is none, or it is none of ours."""
+        """Read a manifest. Raises Failure when it is missing or invalid."""
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
             moment, revisions = datetime.fromisoformat(facts.pop("made_at")), tuple(facts.pop("revisions"))
             return cls(made_at=moment, revisions=revisions, **facts)
         except FileNotFoundError:
-            raise Failure(f"There is no {path.name} beside the backup, so nothing says what it must contain.") from None
+            raise Failure(f"There is no {path.name} beside the backup, so its contents cannot be checked.") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise Failure(f"{path} cannot be read as the manifest of a backup: {error}.") from None
 
 
 def manifest_of(dump: Path) -> Path:
-    """Return where the manifest of a dump lies."""
+    """Return the path of a dump's manifest."""
     return dump.with_name(dump.name.removesuffix(ENCRYPTED).removesuffix(PLAIN) + MANIFEST)
 
 
 def verify_file(dump: Path) -> Manifest:
-    """Return the manifest of a dump that is what its manifest says. Raises Failure when it is not."""
+    """Check a dump against its manifest and return the manifest. Raises Failure."""
     if not dump.is_file():
         raise Failure(f"There is no file {dump}.")
     manifest = Manifest.read(manifest_of(dump))
@@ -76,7 +76,7 @@ def verify_file(dump: Path) -> Manifest:
 
 
 def list_backups(folder: Path) -> list[Manifest]:
-    """Return the backups in a folder, newest first; a manifest that cannot be read is passed over."""
+    """Return the backups in a folder, newest first; unreadable manifests are skipped."""
     found = []
     for path in folder.glob(f"zenzefi-*{MANIFEST}"):
         try:
@@ -89,21 +89,21 @@ def list_backups(folder: Path) -> list[Manifest]:
 
 
 def outdated(manifests: list[Manifest], keep_days: int) -> list[Manifest]:
-    """Return the backups that are older than they are kept; the newest one is kept however old it is."""
+    """Return the backups older than `keep_days`; the newest one is always kept."""
     oldest = clock.now() - timedelta(days=keep_days)
     newest_first = sorted(manifests, key=lambda manifest: manifest.made_at, reverse=True)
     return [manifest for manifest in newest_first[1:] if manifest.made_at < oldest]
 
 
 def remove(folder: Path, manifest: Manifest) -> None:
-    """Remove a backup: the manifest first, so that no half of one looks like a whole."""
+    """Delete a backup: the manifest first, so that an incomplete backup never looks complete."""
     manifest_of(folder / manifest.file).unlink(missing_ok=True)
     (folder / manifest.file).unlink(missing_ok=True)
 
 
 def delete_partial_files(folder: Path) -> None:
-    """Remove what runs that were killed have left; a large shop's would fill the disk."""
+    """Delete partial files of killed runs, which could fill the disk."""
     before = (clock.now() - STALE).timestamp()
-    for half in folder.glob(f"*{PARTIAL}"):
-        if half.stat().st_mtime < before:
-            half.unlink(missing_ok=True)
+    for partial in folder.glob(f"*{PARTIAL}"):
+        if partial.stat().st_mtime < before:
+            partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""pg_dump and pg_restore, told by their environment where the database is, so that no password stands in `ps`."""
+"""Run pg_dump and pg_restore with the address in the environment, so that `ps` shows no password."""
 
 import contextlib
 import os
@@ -20,13 +20,13 @@ INDEX_MEMORY = "256MB"
 
 
 def plain_url(url: str, database: str | None = None) -> str:
-    """Return an address as libpq reads it, perhaps of another database on the same server."""
+    """Return a URL for libpq, optionally of another database on the same server."""
     there = make_url(url).set(drivername="postgresql")
     return (there.set(database=database) if database else there).render_as_string(hide_password=False)
 
 
 def major_of(url: str) -> int:
-    """Return the major version of a server. Raises Failure when it does not answer."""
+    """Return the major version of a server. Raises Failure when it is unreachable."""
     try:
         connection = psycopg2.connect(plain_url(url), connect_timeout=5)
     except psycopg2.OperationalError as error:
@@ -38,7 +38,7 @@ def major_of(url: str) -> int:
 
 @contextmanager
 def dump(url: str, snapshot: str) -> Iterator[IO[bytes]]:
-    """Yield the stream of a dump of one snapshot. Raises Failure when pg_dump does not finish it."""
+    """Yield the stream of a dump of one snapshot. Raises Failure when pg_dump fails."""
     command = [_program("pg_dump", url), "--format=custom", "--no-owner", "--no-privileges", f"--snapshot={snapshot}"]
     with _running(command, url, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None  # noqa: S101 - for the type checker
@@ -47,10 +47,10 @@ def dump(url: str, snapshot: str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def restore(url: str) -> Iterator[IO[bytes]]:
-    """Yield where a dump is to be written that fills an empty database. Raises Failure at the first error."""
+    """Yield a stream for a dump that is restored into an empty database. Raises Failure at the first error."""
     command = [_program("pg_restore", url), "--no-owner", "--no-privileges", "--exit-on-error"]
     command.append(f"--dbname={parse_dsn(plain_url(url))['dbname']}")
-    # Most of the time goes into building the indexes anew.
+    # Most of the time is spent on building indexes.
     memory = {"PGOPTIONS": f"-c maintenance_work_mem={INDEX_MEMORY}"}
     with _running(command, url, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, more=memory) as process:
         assert process.stdin is not None  # noqa: S101 - for the type checker
@@ -70,23 +70,23 @@ def _running(
             if process.stdin is not None:
                 process.stdin.close()
         except BrokenPipeError as error:
-            broken = error  # the program has given up, and says why itself
+            broken = error  # the program has failed and reports the reason itself
         assert process.stderr is not None  # noqa: S101 - for the type checker
-        said = process.stderr.read().decode(errors="replace").strip()
+        output = process.stderr.read().decode(errors="replace").strip()
         if process.wait() != 0 or broken is not None:
-            raise Failure(f"{name} gave up: {said.splitlines()[0] if said else f'exit code {process.returncode}'}")
+            raise Failure(f"{name} failed: {output.splitlines()[0] if output else f'exit code {process.returncode}'}")
     finally:
         process.kill()
         process.wait()
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None and not stream.closed:
-                with contextlib.suppress(BrokenPipeError):  # what was still to be written has no reader any more
+                with contextlib.suppress(BrokenPipeError):  # unwritten data has no reader any more
                     stream.close()
 
 
 def _program(name: str, url: str) -> str:
-    """Find the program of the server's own major version: an older one cannot read the server, a newer one may write
-    what the server cannot read back.
+    """Return the program of the server's major version: an older one cannot read the server, a newer one may write what
+    the server cannot read back.
     """
     major = major_of(url)
     path = find_postgres(major).folder / name

@@ -1,10 +1,10 @@
-"""Restoring a backup, or only trying whether it could be.
+"""Restore a backup, or try one in a drill.
 
-1. The file is what its manifest says, and this code knows the schema in it.
-2. The dump goes into a scratch database beside the real one. Nothing of the real one is touched until here.
-3. The scratch database has as many transfers as the manifest says, and its books add up.
-4. In one transaction the real database gets another name and the scratch database gets the real one's.
-5. What Redis remembers of the database that went away is forgotten: a token sold after the backup must open nothing.
+1. The file matches its manifest, and this code knows its schema revision.
+2. The dump is restored into a scratch database on the same server. The real database is not touched until here.
+3. The scratch database has as many transfers as the manifest says, and ledger verification passes.
+4. In one transaction the real database is renamed and the scratch database gets its name.
+5. Keys cached in Redis are deleted: a token sold after the backup must not grant access.
 """
 
 import os
@@ -39,12 +39,12 @@ from ops.console import Failure, Step
 from ops.servers import poolers
 
 REDIS_KEYS = "zenzefi:*"
-NAME_TIME = "%Y%m%d%H%M%S"  # when, in the name of a scratch database
+NAME_TIME = "%Y%m%d%H%M%S"  # the time in the name of a scratch database
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was found in a backup once it was a database; `kept` is the name of the one that it replaced, if any."""
+    """Result of a restore; `kept` is the name of the replaced database, if it was kept."""
 
     manifest: Manifest
     report: ledger_verification.Report
@@ -53,13 +53,13 @@ class Restored:
 
 
 def restore(settings: Settings, dump: Path, *, identities: Path | None, keep_old: bool) -> Restored:
-    """Replace the database by a backup. Raises Failure, and then the database is as it was."""
+    """Replace the database by a backup. Raises Failure, and then the database is unchanged."""
     with Redis.from_url(settings.redis.url) as redis:
-        redis.ping()  # said now, and not when all the work is done
+        redis.ping()  # fail now and not after the restore
     with _scratch(settings, dump, identities) as (name, found):
         real = str(make_url(settings.database.direct_url).database)
         old = f"{real}_before_{clock.now():%Y%m%d_%H%M%S}"
-        with Step("Putting it in place"):
+        with Step("Replacing the database"):
             _swap(settings, real, name, old)
             try:
                 delete_cached_keys(settings)
@@ -68,19 +68,19 @@ def restore(settings: Settings, dump: Path, *, identities: Path | None, keep_old
                 _swap(settings, real, old, name)
                 raise
         if not keep_old:
-            with Step("Removing the database that it replaces"), _maintenance(settings) as server:
+            with Step("Dropping the replaced database"), _maintenance(settings) as server:
                 _drop(server, old)
     return Restored(found.manifest, found.report, found.seconds, old if keep_old else None)
 
 
 def drill(settings: Settings, dump: Path, *, identities: Path | None) -> Restored:
-    """Restore into a scratch database, look at it, and throw it away. Raises Failure when the backup is no good."""
+    """Restore into a scratch database, verify it, and drop it. Raises Failure when the backup is unusable."""
     with _scratch(settings, dump, identities) as (_, found):
         return found
 
 
 def delete_cached_keys(settings: Settings) -> None:
-    """Remove every key of ours from Redis."""
+    """Delete all keys of the platform in Redis."""
     with Redis.from_url(settings.redis.url) as redis:
         for key in redis.scan_iter(match=REDIS_KEYS, count=1000):
             redis.delete(key)
@@ -88,7 +88,7 @@ def delete_cached_keys(settings: Settings) -> None:
 
 @contextmanager
 def _scratch(settings: Settings, dump: Path, identities: Path | None) -> Iterator[tuple[str, Restored]]:
-    """Yield the name of a database that was filled from the backup and found sound; one that stays is dropped."""
+    """Yield the name of a scratch database restored from the backup and verified; it is dropped unless renamed."""
     poolers.require_session_pooling(settings.database)
     with Step("Checking the file"):
         manifest = verify_file(dump)
@@ -99,7 +99,7 @@ def _scratch(settings: Settings, dump: Path, identities: Path | None) -> Iterato
     with _maintenance(settings) as server:
         for left in _names(server, prefix):
             if left < f"{prefix}{clock.now() - STALE:{NAME_TIME}}":
-                _drop(server, left)  # of a run that was killed: it has the size of the whole shop
+                _drop(server, left)  # of a killed run: as large as the database itself
     try:
         with _maintenance(settings) as server:
             _create(server, name)
@@ -117,7 +117,7 @@ def _scratch(settings: Settings, dump: Path, identities: Path | None) -> Iterato
 
 
 def _identities(manifest: Manifest, path: Path | None) -> list[pyrage.x25519.Identity]:
-    """Return the private keys that an encrypted backup needs."""
+    """Return the private keys for an encrypted backup, none for a plain one."""
     if not manifest.is_encrypted:
         return []
     if path is None:
@@ -148,7 +148,7 @@ def _copy(file: IO[bytes], stream: IO[bytes], keys: list[pyrage.x25519.Identity]
 
 
 def _analyze(url: str) -> None:
-    """A dump holds no statistics, and without them every query of the first hours is planned blindly."""
+    """Collect planner statistics, which a dump does not contain."""
     connection = psycopg2.connect(url, connect_timeout=5)
     try:
         connection.autocommit = True
@@ -168,20 +168,19 @@ def _verify_ledger(url: str, manifest: Manifest) -> ledger_verification.Report:
     if report.transfers != manifest.transfers:
         raise Failure(f"The backup holds {report.transfers} transfers; its manifest says {manifest.transfers}.")
     if not report.is_sound:
-        raise Failure(
-            f"The books of the backup do not add up: {'; '.join(map(messages.ledger_rule_text, report.faults))}."
-        )
+        faults = "; ".join(map(messages.ledger_rule_text, report.faults))
+        raise Failure(f"Ledger verification of the backup failed: {faults}.")
     return report
 
 
 def _note_audit_head(settings: Settings) -> None:
-    """Note where the audit log ends now: what was sealed after the backup is gone, and nobody has removed it."""
+    """Record the head of the restored audit chain: rows chained after the backup are missing legitimately."""
     engine = create_engine(make_url(settings.database.direct_url).set(drivername="postgresql+psycopg2"))
     try:
         with Session(engine) as session:
             head = hash_chain.head(session)
     except ProgrammingError:
-        return  # a backup from before the log was sealed
+        return  # a backup from before the hash chain
     finally:
         engine.dispose()
     if settings.backup.folder:
@@ -190,7 +189,7 @@ def _note_audit_head(settings: Settings) -> None:
 
 @contextmanager
 def _maintenance(settings: Settings) -> Iterator[Connection]:
-    """Connect to a database that is neither renamed nor dropped."""
+    """Connect to the server's maintenance database, which is neither renamed nor dropped."""
     connection = psycopg2.connect(pg_tools.plain_url(settings.database.direct_url, "postgres"), connect_timeout=5)
     connection.autocommit = True
     try:
@@ -200,7 +199,7 @@ def _maintenance(settings: Settings) -> Iterator[Connection]:
 
 
 def _names(server: Connection, prefix: str) -> list[str]:
-    """Return the scratch databases that are there."""
+    """Return the names of existing scratch databases."""
     with server.cursor() as cursor:
         cursor.execute(
             "SELECT datname FROM pg_database WHERE datname ~ %s", (f"^{re.escape(prefix)}[0-9]{{14}}_[0-9]+$",)
@@ -213,7 +212,7 @@ def _create(server: Connection, name: str) -> None:
         try:
             cursor.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         except psycopg2.errors.InsufficientPrivilege:
-            raise Failure("The database's role may not make databases: ALTER ROLE … CREATEDB lets it.") from None
+            raise Failure("The database role cannot create databases: ALTER ROLE … CREATEDB.") from None
 
 
 def _drop(server: Connection, name: str) -> None:
@@ -222,7 +221,7 @@ def _drop(server: Connection, name: str) -> None:
 
 
 def _swap(settings: Settings, real: str, fresh: str, old: str) -> None:
-    """Let the fresh database take the real one's name: both renames, or neither."""
+    """Rename the real database to `old` and the fresh one to the real name, in one transaction."""
     names = {"real": sql.Identifier(real), "fresh": sql.Identifier(fresh), "old": sql.Identifier(old)}
     with _maintenance(settings) as server, server.cursor() as cursor:
         cursor.execute(sql.SQL("ALTER DATABASE {real} ALLOW_CONNECTIONS false").format(**names))

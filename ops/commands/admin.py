@@ -1,4 +1,4 @@
-"""`./zenzefi admin`: help for who cannot log in, given by whoever runs the machine and not through the portal."""
+"""`./zenzefi admin`: account recovery from the command line: new password, two-factor login off, e-mail confirmed."""
 
 import argparse
 import os
@@ -20,33 +20,33 @@ from ops.processes.secret_files import readable_password
 
 
 def reset_password(session: Session, user: User) -> str:
-    """Set a new password, which ends every login."""
+    """Set a new password, which ends all logins of the user."""
     fresh = readable_password()
     users.set_password(session, user, fresh, actor=OPERATOR, action=AuditAction.USER_PASSWORD_RESET)
     return f"The new password of {user.email}, shown this once: {fresh}"
 
 
 def reset_two_factor(session: Session, user: User) -> str:
-    """Take the second factor away, so that the password alone opens the account."""
+    """Turn two-factor login off."""
     two_factor.reset(session, user.id, reason="Reset at the machine", actor=OPERATOR)
     return f"Two-factor login of {user.email} is off."
 
 
 def confirm_email(session: Session, user: User) -> str:
-    """Take the address as confirmed, such as after mail was switched off again."""
+    """Mark the e-mail address as confirmed."""
     email_flows.mark_confirmed(session, user, OPERATOR)
-    return f"{user.email} counts as confirmed."
+    return f"{user.email} is confirmed now."
 
 
 COMMANDS: Mapping[str, tuple[Callable[[Session, User], str], str]] = {
     "password": (reset_password, "set a new password and print it"),
-    "two-factor": (reset_two_factor, "turn two-factor login off for who has lost his phone"),
-    "confirm": (confirm_email, "let somebody log in who waits to confirm his address"),
+    "two-factor": (reset_two_factor, "turn two-factor login off after a lost phone"),
+    "confirm": (confirm_email, "mark the e-mail address as confirmed"),
 }
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> int:
-    """Carry it out; returns 1 with one sentence when it cannot be done."""
+    """Run the command; returns the exit code."""
     options = _parse(arguments)
     act, _about = COMMANDS[options.command]
     try:
@@ -68,11 +68,11 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> i
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="./zenzefi admin", description="Help who cannot log in.")
+    parser = argparse.ArgumentParser(prog="./zenzefi admin", description="Recover an account.")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (_act, about) in COMMANDS.items():
         command = commands.add_parser(name, help=about)
-        command.add_argument("email", help="the address of the account")
+        command.add_argument("email", help="the e-mail address of the account")
         command.add_argument("--data", type=Path, default=DATA, help="the data folder of the installation")
     return parser.parse_args(arguments)
 

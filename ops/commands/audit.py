@@ -1,4 +1,4 @@
-"""`./zenzefi audit verify | export | archive`: prove the audit log, and keep its old rows in files."""
+"""`./zenzefi audit verify | export | archive`: verify the audit log, and move its old rows to files."""
 
 import argparse
 import sys
@@ -28,7 +28,7 @@ EXIT_OK, EXIT_INVALID, EXIT_UNKNOWN = 0, 1, 2
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do it; returns 0 when all is well, 1 when the log is not what was sealed, 2 when that cannot be told."""
+    """Run the command; returns 0, 1 when verification failed, or 2 when it was not possible."""
     options = _parse(arguments)
     try:
         if options.command == "verify" and options.file:
@@ -56,9 +56,9 @@ def _run(options: argparse.Namespace, settings: Settings, sessions: Sessions) ->
     if options.command == "export":
         return _export(settings, sessions, options.file.absolute())
     if folder is None:
-        raise Failure("[backup] folder is empty: the audit log is not exported, so nothing of it is removed.")
+        raise Failure("[backup] folder is empty: the audit log is not exported, so no row is deleted.")
     files, rows = archive(settings, sessions, folder)
-    print_line(f"{files} files written to {folder}, {rows:,} rows removed")
+    print_line(f"{files} files written to {folder}, {rows:,} rows deleted")
     return EXIT_OK
 
 
@@ -68,18 +68,18 @@ def _verify(settings: Settings, sessions: Sessions, folder: Path | None, *, keep
     with sessions.begin() as session:
         report = chain_verification.verify(session, hash_chain.key_of(settings.tokens), recorded=known)
     if keep:
-        # The check reads in a transaction that cannot write.
+        # The verification runs in a read-only transaction.
         with sessions.begin() as session:
             chain_verification.record_check(session, report)
         if heads and report.is_sound:
             heads.note(report.head.number, report.head.hash)
-    facts = f"{report.rows:,} rows, {report.archives} exports before them, {report.waiting} rows not sealed yet"
+    facts = f"{report.rows:,} rows, {report.archives} exports before them, {report.waiting} rows not chained yet"
     if report.fault:
-        print_error(f"The audit log DOES NOT hold: {report.fault}.")
+        print_error(f"Audit log verification FAILED: {report.fault}.")
         return EXIT_INVALID
-    compared = f", {len(known)} heads noted in {FILE}" if known else ""
+    compared = f", {len(known)} heads recorded in {FILE}" if known else ""
     print_line(
-        f"The audit log holds up to row {report.head.number:,}: {facts}{compared}; head {report.head.hash.hex()}"
+        f"The audit log is valid up to row {report.head.number:,}: {facts}{compared}; head {report.head.hash.hex()}"
     )
     return EXIT_OK
 
@@ -88,9 +88,9 @@ def _verify_file(settings: Settings, path: Path, identity: Path | None) -> int:
     identities = read_identities(identity) if identity else []
     head, fault = audit_exports.verify(path, hash_chain.key_of(settings.tokens), identities)
     if fault:
-        print_error(f"{path.name} DOES NOT hold: {fault}.")
+        print_error(f"Verification of {path.name} FAILED: {fault}.")
         return EXIT_INVALID
-    print_line(f"{path.name} holds up to row {head.number:,}; head {head.hash.hex()}")
+    print_line(f"{path.name} is valid up to row {head.number:,}; head {head.hash.hex()}")
     return EXIT_OK
 
 
@@ -106,27 +106,27 @@ def _export(settings: Settings, sessions: Sessions, path: Path) -> int:
 
 
 def archive(settings: Settings, sessions: Sessions, folder: Path) -> tuple[int, int]:
-    """Export what is older than the settings keep, then remove it; returns how many files and rows.
+    """Export rows older than [audit] keep_days, then delete them; returns the number of files and rows.
 
-    1. What an earlier run exported is removed, should that run have died half-way.
-    2. A part is written and is safe on disk, and in the bucket where there is one; the same part makes the same name.
-    3. Only then is it written down that it was exported, and the database lets its rows go.
+    1. Rows that an interrupted run exported are deleted.
+    2. A part is written and synced to disk, and uploaded to the bucket if there is one; its name is deterministic.
+    3. Only then is the export recorded, and the database allows its rows to be deleted.
     """
     key, before = hash_chain.key_of(settings.tokens), clock.now() - timedelta(days=settings.audit.keep_days)
-    files, gone = 0, _delete_exported(sessions)
+    files, deleted = 0, _delete_exported(sessions)
     while True:
         with sessions.begin() as session:
             _read_only(session)
             part = retention.due(session, before)
             if part is None:
-                return files, gone
+                return files, deleted
             made, head = _write(settings, session, part, folder / f"audit-{part.first:012}-{part.last:012}")
         if settings.backup.s3_bucket:
             Bucket(settings).put(folder / made.file, audit_exports.manifest_of(folder / made.file))
         with sessions.begin() as session:
             retention.record_export(session, key, part, head, file=made.file, sha256=made.sha256)
         files += 1
-        gone += _delete_exported(sessions)
+        deleted += _delete_exported(sessions)
 
 
 def _write(
@@ -138,13 +138,13 @@ def _write(
 
 
 def _delete_exported(sessions: Sessions) -> int:
-    gone = 0
+    deleted = 0
     while True:
         with sessions.begin() as session:
-            now_gone = retention.delete_exported(session)
-        if not now_gone:
-            return gone
-        gone += now_gone
+            batch = retention.delete_exported(session)
+        if not batch:
+            return deleted
+        deleted += batch
 
 
 def _read_only(session: Session) -> None:
@@ -152,15 +152,15 @@ def _read_only(session: Session) -> None:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="./zenzefi audit", description="Prove and export the audit log.")
+    parser = argparse.ArgumentParser(prog="./zenzefi audit", description="Verify and export the audit log.")
     commands = parser.add_subparsers(dest="command", required=True)
-    verify = commands.add_parser("verify", help="prove that no row was altered (exit code 1 if one was)")
-    verify.add_argument("--file", type=Path, metavar="FILE", help="an export instead of the database")
+    verify = commands.add_parser("verify", help="verify that no row was altered (exit code 1 if one was)")
+    verify.add_argument("--file", type=Path, metavar="FILE", help="verify an export file instead of the database")
     verify.add_argument("--identity", type=Path, metavar="KEY", help="file with the age private key of the export")
-    verify.add_argument("--note", action="store_true", help="keep the result, and note the head beside the backups")
-    export = commands.add_parser("export", help="write all sealed rows into a file that can be verified")
-    export.add_argument("file", type=Path, metavar="FILE", help="its name, without ending")
-    old = commands.add_parser("archive", help="export rows older than [audit] keep_days, then remove them")
+    verify.add_argument("--note", action="store_true", help="store the result, and record the head beside the backups")
+    export = commands.add_parser("export", help="write all chained rows into a verifiable file")
+    export.add_argument("file", type=Path, metavar="FILE", help="its name, without suffix")
+    old = commands.add_parser("archive", help="export rows older than [audit] keep_days, then delete them")
     for command in (verify, export, old):
         command.add_argument("--data", type=Path, default=DATA, help="the data folder of the installation")
     return parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""`./zenzefi backup`: write a backup, send a copy where the settings say, and remove what is older than they keep."""
+"""`./zenzefi backup`: create a backup, upload a copy to the bucket, and delete expired backups."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ from ops.launcher.installation import DATA, connected_installation
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do it; returns 0, or 1 with a sentence on standard error."""
+    """Run the command; returns the exit code."""
     options = _parse(arguments)
     try:
         with connected_installation(options.data) as settings:
@@ -48,14 +48,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run(settings: Settings, folder: Path) -> backup_manifest.Manifest:
-    """Make, send, tidy up; a copy that cannot be sent leaves the backup here, and is a Failure all the same."""
+    """Create, upload and expire backups. Raises Failure, also when only the upload failed; the backup then stays."""
     with Step("Writing the backup"):
         made = create(settings, folder)
     for old in backup_manifest.outdated(backup_manifest.list_backups(folder), settings.backup.keep_days):
         backup_manifest.remove(folder, old)
     backup_manifest.delete_partial_files(folder)
     if settings.backup.s3_bucket:
-        with Step(f"Sending it to {settings.backup.s3_bucket}"), tempfile.TemporaryDirectory() as scratch:
+        with Step(f"Uploading to {settings.backup.s3_bucket}"), tempfile.TemporaryDirectory() as scratch:
             bucket = Bucket(settings)
             bucket.send(folder, made)
             bucket.delete_outdated(Path(scratch), settings.backup.keep_days)
@@ -64,18 +64,18 @@ def run(settings: Settings, folder: Path) -> backup_manifest.Manifest:
 
 
 def _report_success(settings: Settings, made: backup_manifest.Manifest) -> None:
-    """Leave word for the metrics; a backup is as good without."""
+    """Record the success for the metrics; without Redis the backup is still good."""
     try:
         with redis.Redis.from_url(settings.redis.url, socket_timeout=2, socket_connect_timeout=2) as client:
             client.set(last_success.BACKUP_KEY, last_success.backup_as_json(made.made_at, made.size))
     except redis.RedisError as error:
-        print_error(f"The metrics will not show this backup: Redis does not answer ({type(error).__name__}).")
+        print_error(f"The metrics do not show this backup: Redis does not answer ({type(error).__name__}).")
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="./zenzefi backup", description="Back the database up.")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where to; default: [backup] folder")
-    parser.add_argument("--list", action="store_true", help="list the backups that are there, newest first")
+    parser = argparse.ArgumentParser(prog="./zenzefi backup", description="Back up the database.")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the folder; default: [backup] folder")
+    parser.add_argument("--list", action="store_true", help="list existing backups, newest first")
     parser.add_argument("--json", action="store_true", help="write the manifest to standard output")
     parser.add_argument("--data", type=Path, default=DATA, help="the data folder of the installation")
     return parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""`./zenzefi ledger verify`: prove that the books add up, or say where they do not."""
+"""`./zenzefi ledger verify`: verify the ledger and report every rule that fails."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ EXIT_OK, EXIT_INVALID, EXIT_UNKNOWN = 0, 1, 2
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Check and report; returns 0 when the books add up, 1 when they do not, 2 when that cannot be told."""
+    """Run the command; returns 0, 1 when verification failed, or 2 when it was not possible."""
     options = _parse(arguments)
     try:
         engine = database.connect(settings_of(options.data).database)
@@ -37,24 +37,21 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def text(report: Report) -> str:
-    """Write a report for people."""
+    """Return a report as text."""
     lines = [f"The ledger at {clock.now():%Y-%m-%d %H:%M:%S} UTC", ""]
     lines += [f"  {'transfers':<24}{report.transfers:>20,}", f"  {'turnover, ZNC':<24}{report.turnover:>20,.2f}"]
     lines += [f"  {f'balance of {kind}':<24}{balance:>20,.2f}" for kind, balance in report.balances.items()]
     lines += [f"  {'rules checked':<24}{report.rules:>20}", ""]
     for rule, rows in report.faults.items():
         more = f" (the first {ledger_verification.SHOWN} of more)" if len(rows) > ledger_verification.SHOWN else ""
-        lines += [
-            f"FAULT: {messages.ledger_rule_text(rule)}{more}",
-            *(f"  {row}" for row in rows[: ledger_verification.SHOWN]),
-            "",
-        ]
-    lines.append("The books add up." if report.is_sound else "The books DO NOT add up.")
+        lines += [f"FAULT: {messages.ledger_rule_text(rule)}{more}"]
+        lines += [*(f"  {row}" for row in rows[: ledger_verification.SHOWN]), ""]
+    lines.append("Ledger verification passed." if report.is_sound else "Ledger verification FAILED.")
     return "\n".join(lines)
 
 
 def as_dict(report: Report) -> dict[str, object]:
-    """Return a report for programs; amounts are strings, as everywhere."""
+    """Return a report for JSON; amounts are strings, as everywhere."""
     return {
         "is_sound": report.is_sound,
         "transfers": report.transfers,
@@ -66,9 +63,9 @@ def as_dict(report: Report) -> dict[str, object]:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="./zenzefi ledger", description="Look after the ledger.")
+    parser = argparse.ArgumentParser(prog="./zenzefi ledger", description="Check the ledger.")
     commands = parser.add_subparsers(dest="command", required=True)
-    verify = commands.add_parser("verify", help="prove that the books add up (exit code 1 if they do not)")
+    verify = commands.add_parser("verify", help="verify the ledger (exit code 1 if a rule fails)")
     verify.add_argument("--json", action="store_true", help="write the report as JSON")
     verify.add_argument("--data", type=Path, default=DATA, help="the data folder of the installation")
     return parser.parse_args(arguments)

@@ -1,6 +1,6 @@
-"""Bring the database to the newest revision: `python -m ops.commands.migrate`.
+"""Migrate the database to the newest revision: `python -m ops.commands.migrate`.
 
-A module of its own, because Flask-Migrate needs the whole portal, and a start that finds nothing to migrate does not.
+A separate module, because Flask-Migrate imports the whole portal, which a start without pending migrations avoids.
 """
 
 import logging
@@ -23,7 +23,7 @@ def migrating_app(settings: config.Settings | None = None) -> Flask:
 
 
 def migrate(settings: config.Settings) -> None:
-    """Bring the database to the newest revision; two of these at once wait for each other."""
+    """Migrate the database to the newest revision; concurrent migrations wait for each other."""
     with migrating_app(settings).app_context():
         flask_migrate.upgrade()
         db.engine.dispose()

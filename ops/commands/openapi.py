@@ -1,4 +1,4 @@
-"""`./zenzefi openapi`: write docs/openapi.json anew, from the code as it is. Needs neither database nor Redis."""
+"""`./zenzefi openapi`: generate docs/openapi.json. Needs neither database nor Redis."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ _SECRETS = ("PORTAL__SECRET_KEY", "TOKENS__HASH_KEY", "TOKENS__MAC_KEYS", "PAYME
 
 
 def text() -> str:
-    """Return the document as the file has it."""
+    """Return the content of the file."""
     nowhere = {"DATABASE_URL": "postgresql://127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"}
     secrets = {f"{config.PREFIX}{name}": "not a secret at all" for name in _SECRETS}
     app = create_app(config.load_settings(nowhere | secrets))

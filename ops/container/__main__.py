@@ -1,8 +1,7 @@
-"""What a container runs: `python -m ops.container portal` becomes that part of the platform.
+"""Entry point of the container: `python -m ops.container portal` runs that part of the platform.
 
-`migrate` brings the database to the newest revision and makes the first admin; `health` says whether the part of this
-container serves, `gate PART` waits until it does and reaches what it needs; every other word is a command of
-`./zenzefi`: `backup`, `doctor`, `admin`, …
+`migrate` migrates the database and creates the first admin; `health` checks the part of this container; `gate PART`
+waits until a part serves and reaches its databases; every other word is a command of `./zenzefi`: `backup`, `doctor`, …
 """
 
 import http.client
@@ -29,7 +28,7 @@ FIRST_PROCESS = Path("/proc/1/cmdline")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Become the part or the command; returns only for what is answered here."""
+    """Replace this process by the part or the command; returns only for commands that run here."""
     code = run_here(arguments)
     if code is None:
         os.execv(sys.executable, [sys.executable, *command_of(arguments)])  # noqa: S606 - no shell is wanted
@@ -37,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run_here(arguments: Sequence[str]) -> int | None:
-    """Answer what is answered here, and return the exit code; None for everything else."""
+    """Run a command of this module and return its exit code; None for everything else."""
     match arguments:
         case []:
             print(__doc__)
@@ -53,7 +52,7 @@ def run_here(arguments: Sequence[str]) -> int | None:
 
 
 def command_of(arguments: Sequence[str]) -> list[str]:
-    """Return what Python is to run for these arguments."""
+    """Return the arguments of Python for a part or command."""
     name = arguments[0]
     if name in PARTS:
         return ["-P", "-m", *PARTS[name]]
@@ -63,12 +62,12 @@ def command_of(arguments: Sequence[str]) -> list[str]:
 
 
 def part_of(cmdline: Path) -> str:
-    """Return which part the container's first process was told to be; it is the last word of its command."""
+    """Return the part of the container's first process, which is the last argument of its command."""
     return cmdline.read_bytes().rstrip(b"\0").rpartition(b"\0")[2].decode()
 
 
 def is_healthy(part: str) -> bool:
-    """Say whether a part serves. Database, Redis or upstream being down is for alerts: a restart would not help."""
+    """Return whether a part serves. Database, Redis or upstream do not count: a restart would not help them."""
     settings = config.load_settings()
     match part:
         case "portal":
@@ -83,7 +82,7 @@ def is_healthy(part: str) -> bool:
 
 
 def wait_until_ready(part: str, within: float = GATE_SECONDS) -> bool:
-    """Wait until a new part can replace an old one: it serves, and database and Redis are within its reach."""
+    """Wait until a new part can replace an old one: it serves and reaches database and Redis."""
     deadline = time.monotonic() + within
     while not _is_ready(part):
         if time.monotonic() > deadline:
@@ -103,7 +102,7 @@ def _is_ready(part: str) -> bool:
 
 
 def _health(host: str, port: int) -> str:
-    """Return the word of the health page; "degraded" is the upstream's fault, and no reason to go back."""
+    """Return the status of /health; "degraded" means that the upstream is down, which is no reason to roll back."""
     connection = http.client.HTTPConnection(host, port, timeout=readiness.TIMEOUT_SECONDS * 2)
     try:
         connection.request("GET", "/health", headers={"Connection": "close"})
@@ -115,14 +114,14 @@ def _health(host: str, port: int) -> str:
 
 
 def _both_queues_have_a_worker(url: str) -> bool:
-    """Say whether this machine's two workers are among those that RQ knows; what died has left that list in time."""
+    """Return whether both job workers of this machine are registered in RQ; registrations of dead workers expire."""
     with Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
         try:
             names = [readiness.text(key) for key in client.smembers("rq:workers")]
             mine = [name for name in names if name.startswith(f"rq:worker:zenzefi-{socket.gethostname()}-")]
             return bool(sum(client.exists(name) for name in mine) >= 2)
         except RedisError:
-            return True  # nobody can tell now
+            return True  # unknown while Redis is down
 
 
 if __name__ == "__main__":

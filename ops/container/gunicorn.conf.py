@@ -1,5 +1,5 @@
-# ruff: noqa: N999 - the name is the one that people who run gunicorn look for
-"""Settings of gunicorn for the portal: `gunicorn -c ops/container/gunicorn.conf.py 'portal:create_app()'`."""
+# ruff: noqa: N999 - gunicorn's customary file name
+"""gunicorn settings of the portal: `gunicorn -c ops/container/gunicorn.conf.py 'portal:create_app()'`."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 from prometheus_client import multiprocess
 
-import portal  # noqa: F401 - gunicorn listens before its workers have loaded anything, and whoever connects waits for that
+import portal  # noqa: F401 - loaded before gunicorn listens, so that no connection waits for it
 from addon.process.listening_sockets import raise_file_limit
 from models.config.settings import load_settings
 from ops.container.gunicorn_requests import Bounds
@@ -33,21 +33,21 @@ raise_file_limit()
 timeout = 60
 graceful_timeout = 20  # more than the longest statement may take
 keepalive = 5
-# Whom to believe about the client's address is decided in one place, the portal's trusted_proxies.
+# The client's address is derived from the portal's trusted_proxies only.
 forwarded_allow_ips = ""
-# The heartbeat files must not wait for a disk.
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - gunicorn makes a private file there
+# Heartbeat files in memory: writing them must not wait for a disk.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - gunicorn creates a private file there
 control_socket_disable = True
 proc_name = "zenzefi-portal"
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it so
-    """Let a worker die with its master at once, also when the master is killed."""
+    """Make the kernel kill a worker when its master dies, also by SIGKILL."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def on_starting(server: Any) -> None:  # noqa: ARG001 - gunicorn calls it so
-    """Begin with an empty folder for the processes' metrics."""
+    """Start with an empty folder for the metrics of the processes."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
@@ -55,6 +55,6 @@ def on_starting(server: Any) -> None:  # noqa: ARG001 - gunicorn calls it so
 
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it so
-    """Take a dead worker's gauges out of the metrics; its counts stay."""
+    """Remove a dead worker's gauges from the metrics; its counters stay."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         multiprocess.mark_process_dead(worker.pid)

@@ -1,4 +1,4 @@
-"""One connection to the portal, as the event loop and the thread that works on its request see it."""
+"""Buffered connection between gunicorn's event loop and the thread that handles its request."""
 
 import errno
 import select
@@ -14,7 +14,7 @@ from ops.container.gunicorn_requests import Bounds, RequestBuffer
 
 
 class Stage(Enum):
-    """What a connection waits for; `worth` says which go first when there are too many."""
+    """State of a connection; those with the lowest `worth` are dropped first when there are too many."""
 
     LINGER = 0
     IDLE = 1
@@ -29,33 +29,33 @@ class Stage(Enum):
 
 
 class ResponseSocket:
-    """What gunicorn writes a response to: it keeps what the client does not take, and reads nothing."""
+    """Socket for gunicorn's response: buffers what the client does not take, and never reads."""
 
     def __init__(self, raw: socket.socket, bounds: Bounds) -> None:
         self._raw = raw
         self._bounds = bounds
-        self._patience = bounds.response_seconds
+        self._seconds_left = bounds.response_seconds
         self.pending = bytearray()
 
     def begin(self) -> None:
-        """A new response begins."""
-        self._patience = self._bounds.response_seconds
+        """Reset the time limit for a new response."""
+        self._seconds_left = self._bounds.response_seconds
 
     def sendall(self, data: bytes) -> None:
-        """Send, or keep; wait for the client only when too much is kept. Raises BrokenPipeError after that wait."""
+        """Send or buffer; wait while the buffer is full. Raises BrokenPipeError when that takes too long."""
         self.pending += data
         self.flush()
         while len(self.pending) > self._bounds.response_bytes:
             started = time.monotonic()
             writable = select.poll()
             writable.register(self._raw, select.POLLOUT)
-            if not writable.poll(self._patience * 1000):
+            if not writable.poll(self._seconds_left * 1000):
                 raise BrokenPipeError(errno.EPIPE, "the client does not take its response")
-            self._patience = max(0.0, self._patience - (time.monotonic() - started))
+            self._seconds_left = max(0.0, self._seconds_left - (time.monotonic() - started))
             self.flush()
 
     def flush(self) -> int:
-        """Send what the client takes now; returns how much that was."""
+        """Send what the client takes now; returns the number of bytes."""
         sent = 0
         while self.pending:
             try:
@@ -70,24 +70,24 @@ class ResponseSocket:
         return self._raw.fileno()
 
     def recv(self, _size: int) -> bytes:
-        """Nothing: the event loop has read the whole request."""
+        """Return nothing: the event loop has read the whole request."""
         return b""
 
     def gettimeout(self) -> float:
-        """Never blocking, so that gunicorn does not set it back and forth."""
+        """Return non-blocking, so that gunicorn does not switch it back and forth."""
         return 0.0
 
     def setblocking(self, _blocking: bool) -> None:
-        """Stay as it is."""
+        """Ignore: the socket stays non-blocking."""
 
     def settimeout(self, _seconds: float | None) -> None:
-        """Stay as it is."""
+        """Ignore: the socket stays non-blocking."""
 
     def shutdown(self, _how: int) -> None:
-        """Leave the end to the event loop."""
+        """Ignore: the event loop closes the connection."""
 
     def close(self) -> None:
-        """Leave the end to the event loop."""
+        """Ignore: the event loop closes the connection."""
 
 
 class BufferedConnection(TConn):  # type: ignore[misc]  # gunicorn ships no types
@@ -103,22 +103,22 @@ class BufferedConnection(TConn):  # type: ignore[misc]  # gunicorn ships no type
         self.deadline = 0.0
         self.discarded = 0
         self.is_kept = False
-        # gunicorn needs not look for data before it lets a thread work.
+        # gunicorn need not wait for data before it starts a thread.
         self.data_ready = True
         self._whole = b""
 
     @property
     def size(self) -> int:
-        """How many bytes are kept for it."""
+        """The number of buffered bytes."""
         return len(self.request) + len(self.sock.pending)
 
     def begin(self, request: bytes) -> None:
-        """A thread is going to work on this request."""
+        """Prepare for a thread that handles this request."""
         self._whole = request
         self.sock.begin()
 
     def init(self) -> None:
-        """Let gunicorn read the request from memory; called in the thread, once for each request."""
+        """Give the buffered request to gunicorn's parser; called in the thread, once for each request."""
         if self.parser is None:
             self.initialized = True
             self.parser = get_parser(self.cfg, iter(()), self.client)

@@ -1,4 +1,4 @@
-"""Collects the bytes of one connection to the portal until they are a whole request, without a thread."""
+"""Buffer of incoming requests: collects the bytes of a connection until a request is complete."""
 
 import re
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ MIB = 1024 * KIB
 
 @dataclass(frozen=True)
 class Bounds:
-    """How long a client of the portal may take, and how much is kept for it meanwhile."""
+    """Time limits for clients of the portal, and buffer sizes."""
 
     head_seconds: float = 15.0
     body_seconds: float = 60.0
-    # Without a byte taken of a response; a thread waits no longer than this for one whole response.
+    # Without progress of a response; also the limit of a thread's waiting for one response.
     response_seconds: float = 30.0
     # After the end of a response, for a client that does not close its connection.
     linger_seconds: float = 2.0
     head_bytes: int = 64 * KIB
-    # More than any page or API request of the portal takes: what is larger is refused by the application, unread.
+    # More than any page or API request needs; larger requests are rejected by the application, unread.
     body_bytes: int = 512 * KIB
-    # Kept of one response for a client that reads slowly, before the thread has to wait.
+    # Buffered of one response for a slow client, before the thread has to wait.
     response_bytes: int = 4 * MIB
-    # Kept for all clients of one process; beyond it, the largest are dropped.
+    # Buffered for all clients of a process; beyond it, the connections with the largest buffers are dropped.
     all_bytes: int = 96 * MIB
     small_bytes: int = 64 * KIB
 
@@ -34,11 +34,11 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,12})(?:[ \t]*;[^\r\n]*)?")
 
 
 class HeadTooLarge(Exception):
-    """The head of a request has no end within its bound."""
+    """The head of a request exceeds its limit."""
 
 
 class RequestBuffer:
-    """What came of the next request; how it is framed is judged by gunicorn, which reads it afterwards."""
+    """Received bytes of the next request; gunicorn parses and validates it afterwards."""
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
@@ -55,18 +55,18 @@ class RequestBuffer:
 
     @property
     def has_head(self) -> bool:
-        """Whether the body is what is missing."""
+        """Whether the head is complete."""
         return self._head_end > 0
 
     def feed(self, data: bytes) -> None:
-        """Add what came."""
+        """Add received bytes."""
         self._data += data
 
     def take(self) -> bytes | None:
-        """Return one whole request, or None while it is incomplete.
+        """Return one complete request, or None while it is incomplete.
 
-        One that is malformed, or larger than is kept, is returned as far as it has come; the application then refuses
-        it, and the connection ends. Raises HeadTooLarge.
+        A malformed or oversized request is returned as far as it was received; the application rejects it and the
+        connection is closed. Raises HeadTooLarge.
         """
         if not self._head_end and not self._read_head():
             return None
@@ -79,7 +79,7 @@ class RequestBuffer:
         return self._hand_over(end) if end <= len(self._data) else None
 
     def _read_head(self) -> bool:
-        """Find the end of the head, and how its body is framed."""
+        """Find the end of the head and the framing of the body."""
         blank = len(self._data) - len(self._data.lstrip(b"\r\n"))
         if blank:
             del self._data[:blank]  # RFC 9112, 2.2: an empty line before the request line is ignored.
@@ -98,7 +98,7 @@ class RequestBuffer:
         return True
 
     def _chunked_end(self) -> int | None:
-        """Return where a chunked body ends, or None while that is not known; a malformed one ends out of bounds."""
+        """Return the end of a chunked body, None while unknown; for a malformed one an end beyond the limit."""
         data = self._data
         while True:
             line_end = data.find(b"\r\n", self._chunk)
@@ -121,7 +121,7 @@ class RequestBuffer:
             self._chunk = following
 
     def _take_incomplete(self) -> bytes:
-        """Hand over what is here of a request whose rest is not read, so that the connection is closed behind it."""
+        """Return the received part of a request whose rest is not read, marked so that the connection is closed."""
         end = self._data.find(b"\r\n")
         if 0 <= end < self._head_end:
             self._data[end:end] = b"\r\nConnection: close"
@@ -129,7 +129,7 @@ class RequestBuffer:
         return self._hand_over(len(self._data))
 
     def _hand_over(self, end: int) -> bytes:
-        # 100 Continue was sent already where it was due: gunicorn does not have to.
+        # The event loop has sent 100 Continue already; gunicorn must not repeat it.
         head = _EXPECT.sub(b"", bytes(self._data[: self._head_end]))
         request = head + bytes(self._data[self._head_end : end])
         del self._data[:end]

@@ -1,4 +1,4 @@
-"""The portal's gunicorn worker: clients are read and written by its event loop, and threads never wait for one."""
+"""gunicorn worker of the portal: its event loop reads requests and writes responses; threads never wait for clients."""
 
 import contextlib
 import errno
@@ -22,28 +22,28 @@ _LINGER_BYTES = 64 * 1024
 
 
 class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
-    """gunicorn's threads behind a buffer of requests and responses, with another end.
+    """gthread worker with buffered requests and responses, and a graceful stop.
 
     gunicorn's own worker reads a request and writes its response in a thread, which waits for the client without a
-    bound: as many clients as there are threads, each with half a request, stop it. Here the event loop collects a
-    request until it is whole, a thread works on it, and the event loop writes what the client has not taken by then.
+    limit: as many slow clients as there are threads block it. Here the event loop collects a complete request, a thread
+    handles it, and the event loop writes what the client has not taken by then.
 
-    A worker that stops still holds the listening socket until its last request is over, and accepts nothing from it:
-    the kernel goes on completing connections, and resets them at the end. This one takes what waits and closes the
-    socket first, so that whoever comes later is refused at once, and the proxy in front asks another machine.
+    gunicorn's own worker also keeps the listening socket open until its last request is over without accepting: the
+    kernel completes connections and resets them at the end. This worker accepts the pending connections and closes
+    the socket first, so new connections are refused at once and the proxy in front retries another instance.
     """
 
     bounds = Bounds()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # A file would be sent past the buffer of the response.
+        # sendfile would bypass the response buffer.
         self.cfg.set("sendfile", False)
-        # Connections that wait for their client, in the order in which they began to.
+        # Connections that wait for their client, oldest first.
         self._waiting: dict[BufferedConnection, None] = {}
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Accept, or not; for the last time, with everything that waits."""
+        """Turn accepting on or off; when stopping, accept all pending connections and close the sockets."""
         super().set_accept_enabled(enabled)
         if enabled or self.alive:
             return
@@ -58,7 +58,7 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no t
             self.accept(listener)  # takes one, or none
 
     def accept(self, listener: Any) -> None:
-        """Take a new connection; with too many, the one that has kept us waiting longest is dropped."""
+        """Accept a connection; with too many, the one that has waited longest is dropped."""
         try:
             client, address = listener.accept()
         except OSError as error:
@@ -78,7 +78,7 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no t
         self._wait(connection, Stage.IDLE, selectors.EVENT_READ, self._receive, seconds)
 
     def _receive(self, connection: BufferedConnection) -> None:
-        """Read what is here of a request."""
+        """Read the available bytes of a request."""
         try:
             data = connection.raw.recv(65536)
         except BlockingIOError:
@@ -92,7 +92,7 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no t
         self._advance(connection)
 
     def _advance(self, connection: BufferedConnection) -> None:
-        """Hand a whole request to a thread, or go on collecting it."""
+        """Hand a complete request to a thread, or continue to collect it."""
         request = connection.request
         try:
             whole = request.take()
@@ -120,12 +120,12 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no t
         self._linger(connection)
 
     def finish_request(self, connection: BufferedConnection, future: Any) -> None:
-        """A thread is done with a request: send the rest of its response."""
+        """Send the rest of a response after its thread has finished."""
         connection.is_kept = not future.cancelled() and future.exception() is None and bool(future.result())
         self._write(connection)
 
     def _write(self, connection: BufferedConnection) -> None:
-        """Send what the client takes; then take its next request, or close the connection."""
+        """Send what the client takes; then read its next request, or close the connection."""
         try:
             sent = connection.sock.flush()
         except OSError:
@@ -139,12 +139,12 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no t
         elif connection.is_kept:
             self._await_request(connection, self.cfg.keepalive if self.alive else STOP_KEEPALIVE_LINGER)
             if connection.request:
-                self._advance(connection)  # the next request came with this one
+                self._advance(connection)  # a pipelined request
         else:
             self._linger(connection)
 
     def _linger(self, connection: BufferedConnection) -> None:
-        """Send no more, and discard what comes for a while: a reset could destroy the response (RFC 9112, 9.6)."""
+        """Stop sending, and discard input for a while: a reset could destroy the response (RFC 9112, 9.6)."""
         try:
             connection.raw.shutdown(socket.SHUT_WR)
         except OSError:
@@ -171,7 +171,7 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no t
         callback: Callable[[BufferedConnection], None],
         seconds: float,
     ) -> None:
-        """Let the event loop call back when the client can be read or written."""
+        """Call back when the client's socket is readable or writable."""
         self._stop_waiting(connection)
         connection.stage, connection.deadline = stage, time.monotonic() + seconds
         self._waiting[connection] = None
@@ -189,20 +189,20 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no t
         self.nr_conns -= 1
 
     def _drop_longest_waiting(self) -> None:
-        """Make room: an idle connection goes before one with half a request, and the oldest of each kind first."""
+        """Drop the least valuable connection: idle before half a request, and the oldest of each kind first."""
         longest = min(self._waiting, key=lambda each: each.stage.worth, default=None)
         if longest is not None:
             self._drop(longest)
 
     def _keep_within_memory(self, grown: BufferedConnection) -> None:
-        """Bound what is kept for all clients together; as many small ones as there may be connections do not matter."""
+        """Limit the total size of the buffers; small buffers are limited by the number of connections."""
         if grown.size <= self.bounds.small_bytes:
             return
         while sum(connection.size for connection in self._waiting) > self.bounds.all_bytes:
             self._drop(max(self._waiting, key=lambda each: each.size))
 
     def murder_pending(self) -> None:
-        """End the connections whose clients have taken too long; gunicorn calls this once a second."""
+        """Close connections whose time limit has passed; gunicorn calls this once a second."""
         now = time.monotonic()
         for connection in [each for each in self._waiting if each.deadline <= now]:
             if connection.stage in (Stage.HEAD, Stage.BODY):
@@ -211,7 +211,7 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no t
                 self._drop(connection)
 
     def murder_keepalived(self, force: bool = False) -> None:
-        """Close every connection that waits for its client when the worker has to end."""
+        """Close all waiting connections when the worker has to exit."""
         for connection in list(self._waiting) if force else ():
             self._drop(connection)
 

@@ -1,4 +1,4 @@
-"""A certificate to start with: nginx does not start without one, and Let's Encrypt asks a running nginx."""
+"""Self-signed placeholder certificate: nginx needs one to start, and Let's Encrypt needs a running nginx."""
 
 import os
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ DAYS = 365
 
 
 def placeholder(folder: Path, hosts: Sequence[str], *, owner: int = NGINX) -> None:
-    """Make a key and a certificate that nobody trusts, unless the folder has some already."""
+    """Create a key and a self-signed certificate, unless the folder has them already."""
     chain, key_file = folder / "fullchain.pem", folder / "privkey.pem"
     if chain.exists() and key_file.exists():
         return

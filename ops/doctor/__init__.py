@@ -1,1 +1,1 @@
-"""`./zenzefi doctor`: examines the own running installation and says, line by line, what is well and what is not."""
+"""`./zenzefi doctor`: checks of a running installation, each with what to do about a problem."""

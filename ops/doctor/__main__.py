@@ -1,7 +1,7 @@
-"""`./zenzefi doctor [SUBJECT ...]`: one page of truth about the own installation, or about the named subjects.
+"""`./zenzefi doctor [SUBJECT ...]`: check the installation, or only the named subjects.
 
 Without a subject everything is examined, within ten seconds. Nothing is changed. Exit code 0: nothing is bad;
-1: something is; 2: little was examined, because the settings cannot be read or the subject is no more.
+1: something is; 2: nothing was examined, because the settings cannot be read or the subject was removed.
 """
 
 import argparse
@@ -46,16 +46,16 @@ SUBJECTS = (
     Subject("redis", "the server and its memory", databases.examine_redis),
     Subject("portal", "does the portal answer", connectivity.examine_portal),
     Subject("gateway", "does the proxy answer", connectivity.examine_gateway),
-    Subject("upstream", "does the server that is sold answer", connectivity.examine_upstream),
-    Subject("mail", "does the mail server take our mail", mail_server.examine),
-    Subject("clocks", "ours beside those of the servers", clocks.examine),
+    Subject("upstream", "does the upstream server answer", connectivity.examine_upstream),
+    Subject("mail", "does the mail server accept mail", mail_server.examine),
+    Subject("clocks", "this machine's clock compared with those of the servers", clocks.examine),
     Subject("certificates", "dates, names and chains", certificates.examine),
-    Subject("ledger", "the books, as ./zenzefi ledger verify proves them", ledger.examine),
-    Subject("audit", "the audit log, as ./zenzefi audit verify proves it", audit_log.examine),
+    Subject("ledger", "ledger verification, as in ./zenzefi ledger verify", ledger.examine),
+    Subject("audit", "audit-log verification, as in ./zenzefi audit verify", audit_log.examine),
     Subject("queues", "workers, scheduler and queues", queues.examine),
-    Subject("waiting", "what waits in the database for the jobs", queues.examine_pending),
-    Subject("backups", "the newest one, its checksum, and room for more", backups.examine),
-    Subject("bucket", "the copy of the backups elsewhere", connectivity.examine_bucket),
+    Subject("waiting", "pending rows in the database that jobs work on", queues.examine_pending),
+    Subject("backups", "the newest backup, its checksum, and disk space for more", backups.examine),
+    Subject("bucket", "copies of the backups in a bucket", connectivity.examine_bucket),
     Subject("machine", "disk, file descriptors, load", machine.examine),
 )
 
@@ -79,30 +79,30 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _print_findings(findings: Iterator[tuple[Subject, Finding]], hidden: set[str], *, as_json: bool) -> int:
-    """Say what is found as it comes, or all of it as JSON; returns the exit code."""
-    told: list[dict[str, str]] = []
+    """Print findings as they come, or all of them as JSON; returns the exit code."""
+    printed: list[dict[str, str]] = []
     for subject, finding in findings:
         facts = _facts(subject, finding, hidden)
         if not as_json:
-            if not told or told[-1]["subject"] != subject.name:
+            if not printed or printed[-1]["subject"] != subject.name:
                 print_line(f"{subject.name}: {subject.about}")
             for line in _lines(facts):
                 print_line(line)
-        told.append(facts)
-    counts = {level: sum(facts["level"] == level for facts in told) for level in Level}
+        printed.append(facts)
+    counts = {level: sum(facts["level"] == level for facts in printed) for level in Level}
     if as_json:
         head = {"at": clock.now().isoformat(timespec="seconds"), "is_well": not counts[Level.BAD]}
-        print_line(json.dumps(head | {"findings": told}, indent=1))
+        print_line(json.dumps(head | {"findings": printed}, indent=1))
     else:
         print_line(_summary(counts))
     return EXIT_BAD if counts[Level.BAD] else EXIT_OK
 
 
 def _findings(options: argparse.Namespace, settings: Settings) -> Iterator[tuple[Subject, Finding]]:
-    hurried = settings.database.model_copy(update={"statement_timeout_ms": STATEMENT_TIMEOUT_MS})
-    engine = database.connect(settings.database if options.subjects else hurried)
+    quick = settings.database.model_copy(update={"statement_timeout_ms": STATEMENT_TIMEOUT_MS})
+    engine = database.connect(settings.database if options.subjects else quick)
     try:
-        house = Installation(
+        installation = Installation(
             settings,
             database.sessions(engine),
             (options.portal or settings.portal.loopback).rstrip("/"),
@@ -111,17 +111,17 @@ def _findings(options: argparse.Namespace, settings: Settings) -> Iterator[tuple
             is_quick=not options.subjects,
         )
         wanted = [one for one in SUBJECTS if not options.subjects or one.name in options.subjects]
-        yield from runner.findings(wanted, house)
+        yield from runner.findings(wanted, installation)
     finally:
         engine.dispose()
 
 
 def _without_settings(options: argparse.Namespace, reason: str) -> Iterator[tuple[Subject, Finding]]:
-    """Tell what can be told about a house whose settings cannot be read."""
+    """Yield the findings for an installation whose settings cannot be read."""
     if not options.subjects or VERSIONS.name in options.subjects:
         yield from ((VERSIONS, finding) for finding in versions.examine(None))
     for line in reason.splitlines():
-        do = "Correct it in config.toml or in the environment; nothing else can be examined before."
+        do = "Correct it in config.toml or in the environment; nothing else can be examined until then."
         yield SETTINGS, Finding("The settings are valid", False, line, do, Section.SETTINGS)
 
 
@@ -144,8 +144,8 @@ def _lines(facts: dict[str, str]) -> Iterator[str]:
 
 def _summary(counts: dict[Level, int]) -> str:
     if not counts[Level.BAD] and not counts[Level.WARNING]:
-        return f"{counts[Level.OK]} findings, all well."
-    return f"{counts[Level.OK]} findings are well, {counts[Level.WARNING]} warnings, {counts[Level.BAD]} bad."
+        return f"{counts[Level.OK]} findings, all ok."
+    return f"{counts[Level.OK]} findings are ok, {counts[Level.WARNING]} warnings, {counts[Level.BAD]} bad."
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -157,8 +157,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     names = ", ".join(subject.name for subject in SUBJECTS)
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"some of {names}")
-    parser.add_argument("--portal", metavar="URL", help="where the portal answers; from the settings if not given")
-    parser.add_argument("--gateway", metavar="URL", help="where the proxy answers; from the settings if not given")
+    parser.add_argument("--portal", metavar="URL", help="address of the portal; default: from the settings")
+    parser.add_argument("--gateway", metavar="URL", help="address of the proxy; default: from the settings")
     parser.add_argument("--data", type=Path, default=DATA, help="the data folder of the installation")
     parser.add_argument("--json", action="store_true", help="write the findings as JSON")
     options = parser.parse_args(arguments)

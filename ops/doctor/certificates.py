@@ -1,4 +1,4 @@
-"""Certificates: what buyers are shown, what the workers show themselves, and what we show the upstream."""
+"""Checks of TLS certificates: public addresses, proxy workers, and the client certificate for the upstream."""
 
 import itertools
 import socket
@@ -17,23 +17,23 @@ from ops.doctor.findings import Finding, Installation, Section, duration
 
 TIMEOUT_SECONDS = 4.0
 SEE = Section.CERTIFICATES
-# Let's Encrypt renews a month before the end: less than this says that it has failed for a while.
+# Let's Encrypt certificates are renewed a month before expiry: less time left means that renewal keeps failing.
 RENEW_BEFORE, URGENT_BEFORE = timedelta(days=21), timedelta(days=5)
 
 
-def examine(house: Installation) -> Iterator[Finding]:
-    """Look at the certificate of each public address, and at each file that the settings name."""
-    settings = house.settings
+def examine(installation: Installation) -> Iterator[Finding]:
+    """Check the certificate of each public address and each certificate file in the settings."""
+    settings = installation.settings
     for name, address in (("portal", settings.portal.address), ("proxy", settings.proxy.address)):
         if urlsplit(address).scheme == "https":
             yield from _served(name, address)
     if settings.proxy.tls_certificate:
         host = urlsplit(settings.proxy.address).hostname or ""
-        yield from _file(Path(settings.proxy.tls_certificate), "The workers' certificate", host)
+        yield from _file(Path(settings.proxy.tls_certificate), "The certificate of the workers", host)
     if settings.upstream.client_certificate:
-        yield from _file(Path(settings.upstream.client_certificate), "Our certificate for the upstream", "")
+        yield from _file(Path(settings.upstream.client_certificate), "The client certificate for the upstream", "")
     if settings.upstream.ca_file:
-        what, path = "The upstream's authorities can be read", settings.upstream.ca_file
+        what, path = "The CA file of the upstream can be read", settings.upstream.ca_file
         try:
             ssl.create_default_context(cafile=path)
             yield Finding(what, True, path)
@@ -44,10 +44,10 @@ def examine(house: Installation) -> Iterator[Finding]:
 
 
 def _served(name: str, address: str) -> Iterator[Finding]:
-    """Shake hands as a buyer's browser does, trusting what this system trusts."""
+    """Check a served certificate against this system's trust store, as a browser does."""
     parts = urlsplit(address)
     host, port = parts.hostname or "", parts.port or 443
-    what = f"The {name}'s certificate is one that browsers trust, for {host}"
+    what = f"Browsers trust the {name}'s certificate for {host}"
     try:
         with (
             socket.create_connection((host, port), timeout=TIMEOUT_SECONDS) as plain,
@@ -58,7 +58,7 @@ def _served(name: str, address: str) -> Iterator[Finding]:
         do = "Serve the full chain (fullchain.pem) of a certificate for that very name."
         yield Finding(what, False, error.verify_message, do, SEE)
     except OSError as error:
-        do = "See whether its name leads here (DNS), and whether nginx or Caddy runs and may be reached."
+        do = "Check that its DNS name leads here, and that nginx or Caddy runs and is reachable."
         yield Finding(what, False, f"{address}: {error.strerror or error}", do, SEE)
     else:
         yield Finding(what, True, f"issued by {_common_name(shown.issuer)}")
@@ -86,11 +86,11 @@ def _file(path: Path, what: str, host: str) -> Iterator[Finding]:
     last = chain[-1]
     alone = len(chain) == 1 and last.issuer == last.subject
     seen = f"{_common_name(broken.subject)} is not issued by the next" if broken else f"{len(chain)} in the file"
-    do = "Put the certificates one after the other: the server's first, then each that issued the one before."
+    do = "Order the certificates: the server's first, then each issuer of the one before."
     yield Finding(f"{what} has its chain in order", broken is None, seen, do, SEE)
     if alone and host:
-        do = "Have one issued by an authority (certbot, Caddy), or give clients this one to trust."
-        yield Finding(f"{what} is issued by an authority", False, "it is signed by itself", do, SEE, is_urgent=False)
+        do = "Use a certificate from an authority (certbot, Caddy), or make clients trust this one."
+        yield Finding(f"{what} is issued by an authority", False, "it is self-signed", do, SEE, is_urgent=False)
 
 
 def _dates(what: str, chain: list[x509.Certificate]) -> Finding:
@@ -121,7 +121,7 @@ def _names(certificate: x509.Certificate) -> list[str]:
 
 
 def _matches(name: str, host: str) -> bool:
-    """Compare as browsers do: a star stands for one label, the first."""
+    """Compare as browsers do: a star matches exactly one label, the first (RFC 9525, 6.3)."""
     if name.startswith("*."):
         return host.partition(".")[2].lower() == name[2:].lower()
     return name.lower() == host.lower()

@@ -1,4 +1,4 @@
-"""Do all clocks agree? Tokens, logins and signatures live by them."""
+"""Checks of the clocks of PostgreSQL, Redis and the upstream: tokens, logins and signatures depend on them."""
 
 import http.client
 from collections.abc import Iterator
@@ -15,22 +15,22 @@ from ops.doctor.databases import connect
 from ops.doctor.findings import Finding, Installation, Section
 
 CLOSE_SECONDS = 2.0
-# A `Date` header has whole seconds, and tells when the answer was made.
+# A `Date` header has whole seconds and is the time at which the response was generated.
 CLOSE_TO_UPSTREAM_SECONDS = 30.0
 
 
-def examine(house: Installation) -> Iterator[Finding]:
-    """Compare our clock with each other one that can be asked; who does not answer is told elsewhere."""
+def examine(installation: Installation) -> Iterator[Finding]:
+    """Compare this machine's clock with the others; servers that do not answer have a check of their own."""
     for name, ask in (("PostgreSQL", _postgres), ("Redis", _redis)):
         try:
-            off = ask(house)
+            off = ask(installation)
         except (SQLAlchemyError, RedisError):
             yield _unreachable(name)
         else:
             yield _comparison(name, off, CLOSE_SECONDS)
-    if house.settings.upstream.url:
+    if installation.settings.upstream.url:
         try:
-            stamp = ask_upstream(house.settings.upstream).date
+            stamp = ask_upstream(installation.settings.upstream).date
         except (OSError, http.client.HTTPException):
             yield _unreachable("The upstream")
         else:
@@ -39,16 +39,16 @@ def examine(house: Installation) -> Iterator[Finding]:
                 yield _comparison("The upstream", off, CLOSE_TO_UPSTREAM_SECONDS, is_ours=False)
 
 
-def _postgres(house: Installation) -> float:
-    with house.sessions() as session:
-        session.connection()  # what it takes to connect must not look like a clock that goes wrong
+def _postgres(installation: Installation) -> float:
+    with installation.sessions() as session:
+        session.connection()  # the time to connect must not count as an offset
         before = clock.now()
         theirs: datetime = session.scalars(select(func.clock_timestamp())).one()
         return _offset(theirs.timestamp(), before)
 
 
-def _redis(house: Installation) -> float:
-    with connect(house.settings.redis.url) as redis:
+def _redis(installation: Installation) -> float:
+    with connect(installation.settings.redis.url) as redis:
         redis.ping()
         before = clock.now()
         seconds, microseconds = redis.time()
@@ -56,14 +56,14 @@ def _redis(house: Installation) -> float:
 
 
 def _offset(theirs: float, before: datetime) -> float:
-    """Compare a clock that was asked at `before` with the middle of the time that the question took."""
+    """Return the offset in seconds of a clock read between `before` and now, against the middle of that time."""
     return theirs - (before.timestamp() + clock.now().timestamp()) / 2
 
 
 def _comparison(name: str, off: float, close: float, *, is_ours: bool = True) -> Finding:
     do = "Let chrony or systemd-timesyncd keep the time on every machine: timedatectl set-ntp true."
     if not is_ours:
-        do = "Tell whoever runs the upstream; what it signs or dates may be refused by browsers."
+        do = "Inform the operator of the upstream: browsers may reject what it signs or dates."
     seen = f"{off:+.1f} s" if abs(off) >= 0.05 else "the same"
     return Finding(f"{name}'s clock agrees with ours", abs(off) <= close, seen, do, Section.CLOCKS, is_urgent=is_ours)
 

@@ -61,15 +61,17 @@ def ask_upstream(upstream: Upstream, at: tuple[str, int] | None = None) -> Answe
     return ask(upstream.url, upstream.probe_path, at=at, tls=tls)
 
 
-def examine_portal(house: Installation) -> Iterator[Finding]:
+def examine_portal(installation: Installation) -> Iterator[Finding]:
     """Ask the portal how it is, as a load balancer does. In production it hears its own name only."""
-    name = urlsplit(house.settings.portal.address).netloc
-    yield _ours("portal", house.portal, "/health", name)
+    name = urlsplit(installation.settings.portal.address).netloc
+    yield _ours("portal", installation.portal, "/health", name)
 
 
-def examine_gateway(house: Installation) -> Iterator[Finding]:
+def examine_gateway(installation: Installation) -> Iterator[Finding]:
     """Ask the workers whether they admit requests."""
-    yield _ours("gateway", house.gateway, "/_zenzefi/ready", urlsplit(house.settings.proxy.address).netloc)
+    yield _ours(
+        "gateway", installation.gateway, "/_zenzefi/ready", urlsplit(installation.settings.proxy.address).netloc
+    )
 
 
 def _ours(name: str, url: str, path: str, host: str) -> Finding:
@@ -109,9 +111,9 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
-def examine_upstream(house: Installation) -> Iterator[Finding]:
+def examine_upstream(installation: Installation) -> Iterator[Finding]:
     """Ask each server of the upstream as the prober does."""
-    upstream = house.settings.upstream
+    upstream = installation.settings.upstream
     if not upstream.url:
         do = "Set [upstream] url, or --upstream; without one ./zenzefi up starts a sample."
         yield Finding("An upstream is configured", False, "none", do, Section.UPSTREAM, is_urgent=False)
@@ -134,23 +136,23 @@ def examine_upstream(house: Installation) -> Iterator[Finding]:
             yield Finding(what, answer.status < 500 and is_fast, seen, do, see, is_urgent=answer.status >= 500)
 
 
-def examine_bucket(house: Installation) -> Iterator[Finding]:
+def examine_bucket(installation: Installation) -> Iterator[Finding]:
     """Ask the storage for the newest backup that lies here."""
-    bucket, see = house.settings.backup.s3_bucket, Section.BACKUPS
+    bucket, see = installation.settings.backup.s3_bucket, Section.BACKUPS
     if not bucket:
         do = "Set [backup] s3_bucket: a backup on the same machine goes with the machine."
-        is_well = not house.settings.platform.is_production
-        yield Finding("Backups are kept elsewhere too", is_well, "no bucket is set", do, see, is_urgent=False)
+        is_well = not installation.settings.platform.is_production
+        yield Finding("Backups are copied to a bucket", is_well, "no bucket is set", do, see, is_urgent=False)
         return
-    kept = manifest.list_backups(folder_of(house))
+    kept = manifest.list_backups(folder_of(installation))
     try:
         # The hurry is ours, not the storage's: a nightly copy may well wait longer.
-        there = Bucket(house.settings, seconds=TIMEOUT_SECONDS, attempts=1)
+        there = Bucket(installation.settings, seconds=TIMEOUT_SECONDS, attempts=1)
         is_there = there.has(kept[0].file) if kept else there.has("zenzefi")
     except Failure as failure:
         do = "Check [backup] s3_bucket, s3_endpoint and the keys."
-        yield Finding("Backups are kept elsewhere too", False, str(failure), do, see)
+        yield Finding("Backups are copied to a bucket", False, str(failure), do, see)
         return
     seen = f"{bucket} answers" + (f", {kept[0].file} is {'there' if is_there else 'NOT there'}" if kept else "")
     do = "Run ./zenzefi backup, which sends a copy, and look at what it says."
-    yield Finding("Backups are kept elsewhere too", is_there or not kept, seen, do, see)
+    yield Finding("Backups are copied to a bucket", is_there or not kept, seen, do, see)

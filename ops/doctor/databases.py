@@ -1,4 +1,4 @@
-"""Doctor checks of PostgreSQL and Redis: reachable, supported version, permissions."""
+"""Checks of PostgreSQL and Redis: version, permissions, schema revision, connections, memory and persistence."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ from ops.doctor.findings import Finding, Installation, Section
 from ops.servers import poolers
 
 TIMEOUT_SECONDS = 3.0
-# From NULLS NOT DISTINCT on; and what the tests have run on.
+# 15 has NULLS NOT DISTINCT; 18 is the newest that the tests run on.
 OLDEST_POSTGRES, NEWEST_POSTGRES = 15, 18
 OLDEST_REDIS = (6, 2)
 BUSY = 0.8
@@ -39,89 +39,95 @@ _FORBIDDEN = text("""
 
 
 def connect(url: str) -> Redis:
-    """Return a way to Redis that gives up soon."""
+    """Return a Redis client with a short time-out."""
     return Redis.from_url(url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS)
 
 
-def examine_postgres(house: Installation) -> Iterator[Finding]:
-    """Ask the server about itself, and the database about us."""
-    with house.sessions() as session:
+def examine_postgres(installation: Installation) -> Iterator[Finding]:
+    """Check the server, the schema and the permissions of the database role."""
+    with installation.sessions() as session:
         connection = session.connection()
         state: Any = connection.execute(_STATE).one()
         known = OLDEST_POSTGRES <= state.major <= NEWEST_POSTGRES
         seen = f"PostgreSQL {state.version}, {state.size / 2**20:,.0f} MB"
         do = f"Move to a PostgreSQL from {OLDEST_POSTGRES} to {NEWEST_POSTGRES} by backup and restore."
         is_old = state.major < OLDEST_POSTGRES
-        yield Finding("PostgreSQL answers, in a version that we know", known, seen, do, Section.SERVER_VERSIONS, is_old)
+        yield Finding(
+            "PostgreSQL answers and its version is supported", known, seen, do, Section.SERVER_VERSIONS, is_old
+        )
         seen = "it is a standby" if state.is_standby else "yes"
         do = "Point DATABASE_URL at the primary server."
         yield Finding("The database can be written to", not state.is_standby, seen, do, Section.POSTGRESQL)
-        way = poolers.find_route(house.settings.database)
+        way = poolers.find_route(installation.settings.database)
         do = "Set [database] listen_url to the address of PostgreSQL itself, in the same database as DATABASE_URL."
-        yield Finding("Notifications of changes arrive", way.is_notified, str(way), do, Section.POOLERS)
+        yield Finding("Cache-invalidation messages arrive", way.is_notified, str(way), do, Section.POOLERS)
         yield from server_log.examine(connection)
         yield _migrations(connection)
-        yield from _permissions(house, connection, state)
+        yield from _permissions(installation, connection, state)
         has_room = state.used < state.most * BUSY
         do = "Raise max_connections, or lower [database] pool_size."
         seen = f"{state.used} of {state.most} used"
-        yield Finding("There are connections to spare", has_room, seen, do, Section.CONNECTIONS, is_urgent=False)
+        yield Finding("Database connections are available", has_room, seen, do, Section.CONNECTIONS, is_urgent=False)
         soon = state.oldest < LONG_TRANSACTION_SECONDS
-        do = "See pg_stat_activity for who holds it, and pg_terminate_backend() ends it."
+        do = "Find it in pg_stat_activity; pg_terminate_backend() ends it."
         seen = f"the oldest is {state.oldest:.0f} s old"
-        yield Finding("No transaction stays open", soon, seen, do, Section.CONNECTIONS, is_urgent=False)
+        yield Finding("No transaction is open for long", soon, seen, do, Section.CONNECTIONS, is_urgent=False)
 
 
 def _migrations(connection: Connection) -> Finding:
     here = set(schema_revision.current(connection))
     heads = set(ScriptDirectory(str(schema_revision.FOLDER)).get_heads())
-    seen = f"{_named(here)}" + ("" if here == heads else f"; the code wants {_named(heads)}")
-    do = "Start ./zenzefi up, which migrates, or deploy the release that the database belongs to."
-    return Finding("The database is at the newest revision", here == heads, seen, do, Section.MIGRATIONS)
+    seen = f"{_named(here)}" + ("" if here == heads else f"; the code needs {_named(heads)}")
+    do = "Start ./zenzefi up, which migrates, or deploy the release that matches the database."
+    return Finding("The database schema is up to date", here == heads, seen, do, Section.MIGRATIONS)
 
 
-def _permissions(house: Installation, connection: Connection, state: Any) -> Iterator[Finding]:
+def _permissions(installation: Installation, connection: Connection, state: Any) -> Iterator[Finding]:
     forbidden = list(connection.scalars(_FORBIDDEN, {"names": sorted(Base.metadata.tables)}))
     seen = f"not {', '.join(forbidden[:4])}" if forbidden else "all of them"
-    do = "Make our role the owner: REASSIGN OWNED BY …, or GRANT ALL ON ALL TABLES IN SCHEMA public."
-    yield Finding("Our role may read and write every table", not forbidden, seen, do, Section.PERMISSIONS)
+    do = "Make the role the owner: REASSIGN OWNED BY …, or GRANT ALL ON ALL TABLES IN SCHEMA public."
+    yield Finding("The database role can read and write every table", not forbidden, seen, do, Section.PERMISSIONS)
     do = "CREATE EXTENSION pg_trgm; (postgresql-contrib has it)."
-    seen = "installed" if state.has_trigrams else "missing: searching people reads whole tables"
-    yield Finding("pg_trgm is there", bool(state.has_trigrams), seen, do, Section.PERMISSIONS, is_urgent=False)
-    do = "ALTER ROLE … CREATEDB, or no backup can be tried or restored."
+    seen = "installed" if state.has_trigrams else "missing: user search scans whole tables"
+    yield Finding(
+        "The extension pg_trgm is installed", bool(state.has_trigrams), seen, do, Section.PERMISSIONS, is_urgent=False
+    )
+    do = "ALTER ROLE … CREATEDB: restores and drills need it."
     seen = "yes" if state.may_create else "no"
-    what = "Our role may make the scratch database of a restore"
+    what = "The database role can create the scratch database of a restore"
     yield Finding(what, bool(state.may_create), seen, do, Section.PERMISSIONS, is_urgent=False)
-    if house.settings.platform.is_production:
-        do = "Give the platform a role of its own that owns its database and nothing else."
-        seen = "a superuser" if state.is_super else "an ordinary one"
-        yield Finding("Our role is no superuser", not state.is_super, seen, do, Section.PERMISSIONS, is_urgent=False)
+    if installation.settings.platform.is_production:
+        do = "Use a role that owns only the platform's database."
+        seen = "a superuser" if state.is_super else "an ordinary role"
+        yield Finding(
+            "The database role is not a superuser", not state.is_super, seen, do, Section.PERMISSIONS, is_urgent=False
+        )
     do = "Restore a backup into a database with ENCODING 'UTF8'."
     yield Finding("Text is stored as UTF-8", state.encoding == "UTF8", state.encoding, do, Section.PERMISSIONS)
 
 
-def examine_redis(house: Installation) -> Iterator[Finding]:
-    """Ask Redis about itself."""
-    with connect(house.settings.redis.url) as redis:
+def examine_redis(installation: Installation) -> Iterator[Finding]:
+    """Check version, eviction policy, memory and persistence of Redis."""
+    with connect(installation.settings.redis.url) as redis:
         info: Any = redis.info()
     version = str(info.get("redis_version", "0"))
     known = tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_REDIS
     other = str(info.get("server_name", "redis")).capitalize()
-    name = f"Redis {version}" if other == "Redis" else f"{other}, which speaks as Redis {version}"
+    name = f"Redis {version}" if other == "Redis" else f"{other}, compatible with Redis {version}"
     do = "Move to Redis 6.2 or newer, or to Valkey."
-    yield Finding("Redis answers, in a version that we know", known, name, do, Section.SERVER_VERSIONS)
+    yield Finding("Redis answers and its version is supported", known, name, do, Section.SERVER_VERSIONS)
     policy = str(info.get("maxmemory_policy", "unknown"))
-    do = "Set maxmemory-policy to noeviction: anything else throws away jobs and sessions."
-    yield Finding("Redis throws nothing away", policy in {"noeviction", "unknown"}, policy, do, Section.REDIS_MEMORY)
+    do = "Set maxmemory-policy to noeviction: any other policy evicts jobs and sessions."
+    yield Finding("Redis evicts nothing", policy in {"noeviction", "unknown"}, policy, do, Section.REDIS_MEMORY)
     most, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
     seen = f"{used / 2**20:,.0f} MB used" + (f" of {most / 2**20:,.0f} MB" if most else ", no limit")
-    do = "Raise maxmemory, or see what fills it by redis-cli --bigkeys."
-    yield Finding("Redis has memory to spare", not most or used < most * BUSY, seen, do, Section.REDIS_MEMORY)
+    do = "Raise maxmemory, or find the largest keys with redis-cli --bigkeys."
+    yield Finding("Redis has free memory", not most or used < most * BUSY, seen, do, Section.REDIS_MEMORY)
     saves = bool(info.get("aof_enabled")) or str(info.get("rdb_last_bgsave_status", "ok")) == "ok"
-    do = "Look for the reason in the log of Redis; a full disk is the usual one."
+    do = "Check the Redis log; a full disk is the usual reason."
     seen = "append-only file" if info.get("aof_enabled") else f"last snapshot {info.get('rdb_last_bgsave_status')}"
-    yield Finding("Redis can write down what it holds", saves, seen, do, Section.REDIS_MEMORY, is_urgent=False)
+    yield Finding("Redis can persist its data", saves, seen, do, Section.REDIS_MEMORY, is_urgent=False)
 
 
 def _named(revisions_: set[str]) -> str:
-    return ", ".join(sorted(revisions_)) or "none: an empty database"
+    return ", ".join(sorted(revisions_)) or "none, the database is empty"

@@ -1,4 +1,4 @@
-"""What the doctor finds, and the house in which it looks."""
+"""Findings of the doctor, and the installation that it examines."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from models.database import Sessions
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """The installation that is examined: its settings, a way to its database, and where its parts answer.
+    """The installation that is examined: settings, database sessions, and the addresses of portal and proxy.
 
-    `is_hurried` asks for an answer within seconds, which leaves out what grows with the size of the shop.
+    With `is_quick`, checks whose duration grows with the database are left out.
     """
 
     settings: Settings
@@ -26,7 +26,7 @@ class Installation:
 
 
 class Level(StrEnum):
-    """How grave a finding is: nothing to do, something to think about, something to do now."""
+    """Severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
@@ -34,7 +34,7 @@ class Level(StrEnum):
 
 
 class Section(StrEnum):
-    """The sections of docs/TROUBLESHOOTING.md that tell what to do."""
+    """Sections of docs/TROUBLESHOOTING.md."""
 
     NOWHERE = ""
     PYTHON = "python-and-packages"
@@ -69,9 +69,9 @@ class Section(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: what ought to be, whether it is, and what was seen.
+    """One line of the report: the expectation, whether it is met, and what was seen.
 
-    `do` is what to do next, in one sentence; `see` is the section of docs/TROUBLESHOOTING.md that tells more.
+    `do` is the next step, in one sentence; `see` is the section of docs/TROUBLESHOOTING.md with more.
     """
 
     what: str
@@ -98,7 +98,7 @@ class Subject:
 
 
 def duration(length: timedelta | float) -> str:
-    """Say a length of time as people do: its largest unit, or the two largest."""
+    """Return a length of time (timedelta or seconds) in its largest suitable unit."""
     seconds = length.total_seconds() if isinstance(length, timedelta) else length
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"

@@ -13,17 +13,17 @@ TIMEOUT_SECONDS = 4.0
 IMPLICIT_TLS_PORT = 465
 
 
-def examine(house: Installation) -> Iterator[Finding]:
-    """Connect to the mail server, log in, and send nothing."""
-    mail, what, see = house.settings.mail, "The mail server takes our mail", Section.MAILS
+def examine(installation: Installation) -> Iterator[Finding]:
+    """Connect to the mail server and log in; nothing is sent."""
+    mail, what, see = installation.settings.mail, "The mail server accepts mail", Section.MAILS
     if not mail.is_configured:
-        do = "Set [mail] smtp_host; until then mails are in the log and addresses are not confirmed."
-        is_well = not house.settings.platform.is_production
+        do = "Set [mail] smtp_host; until then mails are only logged and addresses are not confirmed."
+        is_well = not installation.settings.platform.is_production
         yield Finding("A mail server is configured", is_well, "none: mails go to the log", do, see)
         return
     where = f"{mail.smtp_host}:{mail.smtp_port}"
     try:
-        # Apart from SMTP, so that a closed port is told from a server that does not greet.
+        # Connect without SMTP first: a closed port and a server that does not greet are different problems.
         socket.create_connection((mail.smtp_host, mail.smtp_port), timeout=TIMEOUT_SECONDS).close()
     except OSError as error:
         seen, do = _unreachable(error)
@@ -54,7 +54,7 @@ def _unreachable(error: OSError) -> tuple[str, str]:
 
 
 def _cause(error: Exception, mail: Mail) -> tuple[str, str]:  # noqa: PLR0911 - one for each cause
-    """Return what went wrong on an open port, and what to do about it."""
+    """Return the cause of a failure on an open port, and what to do about it."""
     if isinstance(error, ssl.SSLCertVerificationError):
         do = "Set [mail] smtp_host to a name in the server's certificate, or have the certificate renewed."
         return f"its certificate is refused: {error.verify_message}", do

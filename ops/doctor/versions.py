@@ -1,4 +1,4 @@
-"""Which Python, packages and release this is."""
+"""Checks of the release, the Python version and the installed packages."""
 
 import platform
 import subprocess
@@ -14,19 +14,19 @@ from ops.bootstrap import REPOSITORY
 from ops.doctor.findings import Finding, Installation, Section
 from ops.pythons import OLDEST
 
-# The newest that the tests are run on; what is newer may work, and nobody has seen it.
+# The newest version that the tests run on; newer ones may work.
 NEWEST = (3, 13)
 SHOWN = 4
 
 
-def examine(_house: Installation | None) -> Iterator[Finding]:
-    """Look at what runs this very command; the other processes run on the same."""
-    yield Finding("Our release", True, release())
+def examine(_installation: Installation | None) -> Iterator[Finding]:
+    """Check the interpreter of this command; all processes use the same one."""
+    yield Finding("Release", True, release())
     version, seen = sys.version_info[:2], platform.python_version()
     tried = OLDEST <= version <= NEWEST
-    do = "Make the environment anew with Python 3.13: remove .venv and run ./zenzefi up."
+    do = "Rebuild the environment with Python 3.13: remove .venv and run ./zenzefi up."
     is_old = version < OLDEST
-    yield Finding("Python is one that we test with", tried, seen, do, Section.PYTHON, is_urgent=is_old)
+    yield Finding("The Python version is tested", tried, seen, do, Section.PYTHON, is_urgent=is_old)
     yield packages(REPOSITORY / "requirements.txt")
 
 
@@ -43,7 +43,7 @@ def release() -> str:
 
 
 def packages(requirements: Path) -> Finding:
-    """Compare what is installed with what the file pins for this Python."""
+    """Compare the installed packages with the file's pins for this Python."""
     pinned, strange = 0, []
     for line in requirements.read_text(encoding="utf-8").splitlines():
         pin = Requirement(line) if line[:1].isalnum() else None
@@ -55,8 +55,8 @@ def packages(requirements: Path) -> Finding:
             strange.append(f"{pin.name} {installed or 'missing'} instead of {pin.specifier}")
     more = f" and {len(strange) - SHOWN} more" if len(strange) > SHOWN else ""
     seen = ", ".join(strange[:SHOWN]) + more if strange else f"all {pinned}"
-    do = "Install what is pinned: .venv/bin/pip install -r requirements.txt."
-    return Finding("The packages are those of requirements.txt", not strange, seen, do, Section.PYTHON)
+    do = "Install the pinned versions: .venv/bin/pip install -r requirements.txt."
+    return Finding("The packages match requirements.txt", not strange, seen, do, Section.PYTHON)
 
 
 def _installed(name: str) -> str | None:

@@ -1,1 +1,1 @@
-"""`./zenzefi inspect`: mitmweb beside the traffic, fed from Redis with what the workers show."""
+"""`./zenzefi inspect`: read-only mitmweb for the requests that proxy workers record during an inspection."""

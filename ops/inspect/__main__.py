@@ -1,4 +1,4 @@
-"""Starts the viewer beside a running installation and tells where it is."""
+"""Start the read-only mitmweb for a running installation and print its address."""
 
 import argparse
 import asyncio
@@ -17,7 +17,7 @@ from ops.processes.secret_files import readable_password
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run until Ctrl-C; returns 0, or 1 with a sentence on standard error."""
+    """Run until Ctrl-C; returns the exit code."""
     options = _parse(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
@@ -39,10 +39,10 @@ async def _serve(settings: Settings, port: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, viewer.shutdown)
-    print_line(f"Flows are shown at  http://{LOOPBACK}:{port}/")
-    print_line(f"Password            {'that of inspection.viewer_password' if kept else password}")
-    print_line(f"Switched on at      {settings.portal.address}/admin/inspections")
-    print_line("Ctrl-C ends this; traffic does not notice.")
+    print_line(f"mitmweb             http://{LOOPBACK}:{port}/")
+    print_line(f"Password            {'as in inspection.viewer_password' if kept else password}")
+    print_line(f"Start inspections   {settings.portal.address}/admin/inspections")
+    print_line("Ctrl-C stops it; traffic is not affected.")
     await viewer.run()
 
 
@@ -50,7 +50,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="./zenzefi inspect", description="Show flows in mitmweb while an admin has an inspection on."
     )
-    parser.add_argument("--port", type=int, help="where it listens, on this machine only")
+    parser.add_argument("--port", type=int, help="port on loopback")
     parser.add_argument("--data", type=Path, default=DATA, help="the data folder of the installation")
     return parser.parse_args(arguments)
 

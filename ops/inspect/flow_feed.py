@@ -1,4 +1,4 @@
-"""Reads the stream of flows and keeps the newest of them in mitmweb's list."""
+"""Copy flows from the Redis stream into mitmweb's list, keeping the newest."""
 
 import asyncio
 import contextlib
@@ -24,14 +24,14 @@ logger = logging.getLogger(__name__)
 WAIT_MS = 1000
 RETRY_SECONDS = 1.0
 BATCH_SIZE = 50
-# What a browser has not taken yet; one that is further behind loses its connection, and makes a new one.
+# Messages queued for a browser; a slower one is disconnected and reconnects.
 MAX_QUEUED = 2000
 
 type _Entries = list[tuple[bytes, dict[bytes, bytes]]]
 
 
 class FlowFeed:
-    """A mitmproxy addon. What it keeps is bounded, in flows and in bytes."""
+    """mitmproxy addon that reads the stream; the list is limited in flows and in bytes."""
 
     def __init__(self, redis: Redis, view: View, rules: Inspection) -> None:
         self._redis = redis
@@ -43,11 +43,11 @@ class FlowFeed:
         self._task: asyncio.Task[None] | None = None
 
     def running(self) -> None:
-        """The web server listens: begin to read."""
+        """Start reading when the web server listens."""
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
     async def done(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -55,21 +55,21 @@ class FlowFeed:
         await self._redis.aclose()
 
     async def _follow(self) -> None:
-        """Show what is in the stream already, and then whatever comes; Redis being down is told once."""
+        """Show the flows in the stream, then new ones; an outage of Redis is reported once."""
         last: bytes | None = None
-        is_silent = False
+        is_down = False
         while True:
             try:
                 entries = await (self._newest() if last is None else self._next(last))
             except (RedisError, OSError) as error:
-                if not is_silent:
+                if not is_down:
                     print_error(f"Redis does not answer ({type(error).__name__}); waiting for it.")
-                is_silent = True
+                is_down = True
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            if is_silent:
+            if is_down:
                 print_line("Redis answers again.")
-            is_silent = False
+            is_down = False
             for _, fields in entries:
                 self._show(fields)
                 await asyncio.sleep(0)
@@ -85,7 +85,7 @@ class FlowFeed:
         return [entry for _, entries in found for entry in entries]
 
     def _show(self, fields: dict[bytes, bytes]) -> None:
-        """Add a flow, and take the oldest away when there are too many."""
+        """Add a flow, and remove the oldest beyond the limits."""
         written = fields.get(b"flow", b"")
         try:
             flows = list(FlowReader(io.BytesIO(written)).stream())
@@ -94,7 +94,7 @@ class FlowFeed:
             return
         for flow in flows:
             if (shown := self._view.get_by_id(flow.id)) is not None:
-                shown.set_state(flow.get_state())  # A tunnel that was shown when it opened is over.
+                shown.set_state(flow.get_state())  # a tunnel that was shown when it opened has ended
                 self._view.update([shown])
                 continue
             self._view.add([flow])
@@ -103,11 +103,11 @@ class FlowFeed:
         while self._kept and (len(self._kept) > self._most or self._bytes > self._most_bytes):
             flow, size = self._kept.popleft()
             self._bytes -= size
-            if self._view.get_by_id(flow.id) is flow:  # and not a tunnel that was cleared, and shown anew at its end
+            if self._view.get_by_id(flow.id) is flow:  # not a tunnel that was cleared and shown again at its end
                 self._view.remove([flow])
 
     @staticmethod
     def _close_slow_viewers() -> None:
         for connection in list(ClientConnection.connections):
-            if connection._send_queue.qsize() > MAX_QUEUED:  # noqa: SLF001 - mitmweb lets it grow without end
+            if connection._send_queue.qsize() > MAX_QUEUED:  # noqa: SLF001 - mitmweb does not limit it
                 connection.close()

@@ -1,7 +1,7 @@
-"""mitmweb without everything that acts: no listener, no replay, no scripts, no files, nothing that can be set.
+"""Read-only mitmweb: no listener, replay, scripts, files or options.
 
-Whoever is logged in to a stock mitmweb may set any of its options, `scripts` among them, and so run anything on its
-machine. Here he can look, and clear the list.
+A user of stock mitmweb may set any option, including `scripts`, and so run code on the machine. Here they can only
+look at flows and clear the list.
 """
 
 from typing import Any
@@ -18,23 +18,23 @@ from models.config.settings import Settings
 from ops.inspect.flow_feed import FlowFeed
 from ops.processes.ports import LOOPBACK
 
-# Of mitmweb's addons, those that show and those that the others cannot do without.
+# The addons that show flows, and those that they depend on.
 ADDONS = frozenset(
     {"core", "proxyserver", "view", "comment", "cut", "export", "intercept", "webaddon", "webauth", "eventstore"}
 )
-# What may be sent: the login form, and the button that clears the list.
+# POST is allowed for the login form and the button that clears the list.
 POST_PATHS = frozenset({"/", "/clear"})
-# What tells of the machine and not of flows.
+# Pages about the machine.
 FORBIDDEN_PATHS = frozenset({"/processes", "/executable-icon"})
-# A page elsewhere whose name leads here must not be let in, whatever it knows.
+# Other Host names are rejected, against DNS rebinding.
 OWN_NAMES = frozenset({LOOPBACK, "localhost", "[::1]"})
 
 
 class ReadOnly(app.Application):
-    """mitmweb's pages and its API, for reading."""
+    """mitmweb's pages and API, for reading only."""
 
     def find_handler(self, request: HTTPServerRequest, **more: Any) -> Any:
-        """Refuse what does not read."""
+        """Reject requests that write, and foreign Host names."""
         reads = request.method in {"GET", "HEAD"} or (request.method == "POST" and request.path in POST_PATHS)
         name = request.host.rpartition(":")[0] if not request.host.endswith("]") else request.host
         if not reads or request.path in FORBIDDEN_PATHS or (name or request.host) not in OWN_NAMES:
@@ -43,11 +43,11 @@ class ReadOnly(app.Application):
 
 
 class Viewer(WebMaster):
-    """mitmweb on loopback, with a password that is only kept as a hash, fed from Redis."""
+    """mitmweb on loopback, fed from Redis; only a hash of its password is kept."""
 
     def __init__(self, settings: Settings, *, port: int, password: str) -> None:
         super().__init__(options.Options(mode=[]), with_termlog=False)
-        # None of them runs yet, so that nothing has to be ended.
+        # No addon runs yet, so none has to be stopped.
         self.addons.lookup = {name: addon for name, addon in self.addons.lookup.items() if name in ADDONS}
         self.addons.chain = list(self.addons.lookup.values())
         self.options.update(

@@ -1,4 +1,4 @@
-"""Make an installation ready to run: migrate, make the first admin, issue a demo token. Prints one line of JSON."""
+"""Prepare an installation: migrate, create the first admin, issue a demo token. Prints one line of JSON."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ from ops.servers import poolers
 
 
 def create_first_users(settings: config.Settings, engine: Engine) -> dict[str, Any]:
-    """Make the first admin unless there is one, and a fresh demo token outside production; returns what was made."""
+    """Create the first admin if there is none, and a new demo token outside production; returns both."""
     with database.sessions(engine).begin() as session:
         admin, created = roles.first_admin(session), False
         if admin is None:
@@ -42,7 +42,7 @@ def create_first_users(settings: config.Settings, engine: Engine) -> dict[str, A
 
 
 def main() -> int:
-    """Do it all; what is wrong is one sentence on standard error and exit code 1."""
+    """Run all steps; errors are one line on standard error and exit code 1."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         settings = config.load_settings()
@@ -55,7 +55,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except subprocess.CalledProcessError:
-        print("The migration failed; the database is as the last complete revision left it.", file=sys.stderr)
+        print("The migration failed; the database is at the last complete revision.", file=sys.stderr)
         return 1
     except OperationalError as error:
         print(f"The database does not answer: {error.orig}", file=sys.stderr)

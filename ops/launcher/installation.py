@@ -1,4 +1,4 @@
-"""Where an installation keeps what belongs to it, and how another command finds its settings while it runs."""
+"""Data folder of an installation: paths, lock, secrets, and settings for commands that run beside `up`."""
 
 import contextlib
 import fcntl
@@ -28,7 +28,7 @@ SECRETS: Mapping[str, Callable[[], str]] = {
 
 
 class Folders:
-    """The places below the data folder."""
+    """Paths in the data folder."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
@@ -40,7 +40,7 @@ class Folders:
         self.chosen = self.run / "chosen.json"
 
     def make(self) -> None:
-        """Make what only this user may enter. Raises Failure when the folder is somebody else's, or cannot be made."""
+        """Create the private folders. Raises Failure when they cannot be created or belong to another user."""
         try:
             # The user that PostgreSQL runs as for root must be able to pass through.
             self.data.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
@@ -50,20 +50,20 @@ class Folders:
             raise Failure(f"The data folder {self.data} cannot be used: {error.strerror}.") from None
 
     def postgres_server(self) -> PostgresServer:
-        """Return the server that is, or will be, in its folder; nothing is started."""
+        """Return the installation's PostgreSQL; it is not started."""
         log, mark = self.logs / "postgres.log", str(self.data)
         return PostgresServer(self.postgres, secrets=self.secrets, log=log, mark=mark)
 
     def redis_server(self) -> RedisServer:
-        """Return the Redis that is, or will be, in its folder; nothing is started."""
+        """Return the installation's Redis; it is not started."""
         log, mark = self.logs / "redis.log", str(self.data)
         return RedisServer(self.redis, secrets=self.secrets, log=log, mark=mark)
 
 
 def lock_data_folder(folders: Folders) -> IO[str]:
-    """Lock the data folder for as long as the returned file is open; the lock ends with this process.
+    """Lock the data folder while the returned file is open; the lock ends with this process.
 
-    Raises Failure while an `up`, or a command that must not run beside one, holds it.
+    Raises Failure while `up`, or a command that must not run beside it, holds the lock.
     """
     folders.make()
     lock = (folders.run / "up.lock").open("a+", encoding="utf-8")
@@ -84,9 +84,9 @@ def lock_data_folder(folders: Folders) -> IO[str]:
 def connected_installation(
     data: Path, *, alone: bool = False, environ: Mapping[str, str] = os.environ
 ) -> Iterator[config.Settings]:
-    """Yield the settings of an installation whose database and Redis answer.
+    """Yield the settings of an installation whose database and Redis run.
 
-    Servers of its own that nobody runs are started and stopped again. With `alone` no `up` may run meanwhile: Failure.
+    Its own servers are started and stopped again unless `up` runs them. With `alone`, raises Failure while `up` runs.
     """
     settings = settings_of(data, environ)
     folders = Folders(data.absolute())
@@ -109,7 +109,7 @@ def connected_installation(
 
 
 def save_chosen_settings(folders: Folders, chosen: Mapping[str, str]) -> None:
-    """Keep what a running `up` was told or chose itself, such as its ports, for commands that look for it."""
+    """Store settings that a running `up` got from options or chose itself, such as ports, for other commands."""
     fresh = folders.chosen.with_suffix(".new")
     fresh.touch(0o600)
     fresh.write_text(json.dumps(dict(chosen)), encoding="utf-8")
@@ -124,9 +124,9 @@ def _chosen_settings(folders: Folders) -> dict[str, str]:
 
 
 def settings_of(data: Path, environ: Mapping[str, str] = os.environ) -> config.Settings:
-    """Return the settings of the installation in a data folder, or of the one that the environment describes.
+    """Return the settings of the installation in a data folder, or of the one in the environment.
 
-    Raises Failure when there is none, or its settings cannot be read.
+    Raises Failure when there is none, or its settings are invalid.
     """
     folders = Folders(data.absolute())
     variables = {**_chosen_settings(folders), **bootstrap.child_environment(environ), MARK: str(folders.data)}
@@ -143,7 +143,7 @@ def settings_of(data: Path, environ: Mapping[str, str] = os.environ) -> config.S
 
 
 def load(variables: Mapping[str, str]) -> config.Settings:
-    """Read the settings. Raises Failure with what is wrong."""
+    """Load the settings. Raises Failure with the invalid setting."""
     try:
         return config.load_settings(variables)
     except config.ConfigError as error:
@@ -151,12 +151,12 @@ def load(variables: Mapping[str, str]) -> config.Settings:
 
 
 def variable_of(section: str, key: str) -> str:
-    """Return the variable that sets a key of config.toml."""
+    """Return the environment variable of a setting."""
     return f"ZENZEFI_{section}__{key}".upper()
 
 
 def add_secret_files(variables: dict[str, str], folder: Path) -> None:
-    """Name the files of the secrets, making those that are missing; what the caller has set stays."""
+    """Add the variables of the secret files, creating missing ones; secrets set by the caller stay."""
     for name, make in SECRETS.items():
         variable = variable_of(*name.split("."))
         if not variables.get(variable) and not variables.get(f"{variable}_FILE"):
@@ -165,14 +165,14 @@ def add_secret_files(variables: dict[str, str], folder: Path) -> None:
 
 
 def add_backup_folder(variables: dict[str, str], folders: Folders) -> None:
-    """Name the folder of the backups, unless the caller has said where they are, or that there shall be none."""
+    """Add the folder of the backups, unless it is configured, also as empty."""
     variable = variable_of("backup", "folder")
     if variable not in variables and not is_configured(variables, "backup", "folder"):
         variables[variable] = str(folders.data / "backups")
 
 
 def is_configured(variables: Mapping[str, str], section: str, key: str) -> bool:
-    """Tell whether the environment or config.toml says it."""
+    """Return whether the environment or config.toml sets a value."""
     variable = variable_of(section, key)
     if any(variables.get(name) for name in (variable, f"{variable}_FILE", f"{section}_{key}".upper())):
         return True
@@ -180,4 +180,4 @@ def is_configured(variables: Mapping[str, str], section: str, key: str) -> bool:
     try:
         return bool(tomllib.loads(file.read_text(encoding="utf-8")).get(section, {}).get(key))
     except (OSError, ValueError):
-        return False  # `load` says it better
+        return False  # `load` reports the error

@@ -1,4 +1,4 @@
-"""Shows on the console the mails that the jobs write to their log while no mail server is configured."""
+"""Print mails that the jobs write to their log while no mail server is configured."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ MAIL = re.compile(r"(?:^|: )(mail: .*)")
 
 
 class MailTail:
-    """Follows a log from its present end and shows the lines that hold mail."""
+    """Follows a log from its current end and prints the lines with mails."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -17,7 +17,7 @@ class MailTail:
         self._rest = b""
 
     def show(self) -> None:
-        """Print what came since the last time; a line is printed when it is complete."""
+        """Print new complete lines."""
         for line in self._new_lines():
             found = MAIL.search(line)
             if found:
@@ -26,7 +26,7 @@ class MailTail:
     def _new_lines(self) -> list[str]:
         try:
             size = self._log.stat().st_size
-            if size < self._position:  # the log was begun anew
+            if size < self._position:  # the log was rotated
                 self._position, self._rest = 0, b""
             if size == self._position:
                 return []

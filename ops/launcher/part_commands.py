@@ -1,10 +1,10 @@
-"""The commands of the platform's parts, the same under the launcher and in a container."""
+"""Commands of the platform's parts, shared by the launcher and the container."""
 
 from collections.abc import Mapping, Sequence
 
 from ops.bootstrap import REPOSITORY
 
-# What follows `python -m`.
+# Arguments of `python -m`.
 PARTS: Mapping[str, Sequence[str]] = {
     "portal": ("gunicorn", "-c", str(REPOSITORY / "ops/container/gunicorn.conf.py"), "portal:create_app()"),
     "proxy": ("addon.supervisor",),

@@ -1,4 +1,4 @@
-"""What `up` is going to run: folders, secrets, settings, and which servers are its own. Nothing is started here."""
+"""Plan of `up`: folders, secrets, settings, ports, and which servers it starts. Nothing is started here."""
 
 import shutil
 import socket
@@ -20,7 +20,7 @@ from ops.servers import PostgresServer, RedisServer, poolers
 NEEDED_MB, NEEDED_MB_AGAIN = 300, 50
 
 
-# What any program needs: where it finds programs and files, its language, and the authorities that it trusts.
+# Variables for any program: paths, locale, and trusted certificate authorities.
 GENERAL_VARIABLES = (
     "PATH",
     "HOME",
@@ -34,8 +34,8 @@ GENERAL_VARIABLES = (
     "NO_COLOR",
 )
 GENERAL_PREFIXES = ("LC_", "PYTHON", "SSL_CERT_", "COV")
-# What the platform's own processes read besides, by the beginning of the name: our settings, those of libpq, and the
-# way out to providers. The rest of the caller's environment, and the secrets in it, is none of their business.
+# Prefixes of further variables for the platform's processes: its settings, libpq's, and HTTP proxies for providers. The
+# rest of the caller's environment may contain secrets and is not passed on.
 PLATFORM_PREFIXES = (
     config.PREFIX,
     *config.SHORT_NAMES,
@@ -49,7 +49,7 @@ PLATFORM_PREFIXES = (
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line said; None and 0 stand for "not said"."""
+    """Options of the command line; None stands for "not given"."""
 
     data: Path
     portal_port: int | None = None
@@ -61,18 +61,18 @@ class Options:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is known before the first process starts."""
+    """Everything that is decided before the first process starts."""
 
     folders: Folders
     settings: config.Settings
     environment: Mapping[str, str]
-    chosen: Mapping[str, str]  # the part of it that the command line said or that was chosen here
+    chosen: Mapping[str, str]  # the part of it from options or chosen here
     postgres: PostgresServer | None
     redis: RedisServer | None
-    upstream_port: int | None  # of the sample upstream; None when a real one is configured
+    upstream_port: int | None  # port of the sample upstream; None when a real one is configured
 
     def general_environment(self) -> dict[str, str]:
-        """Return the environment of a program that needs no setting of ours; no secret is in it."""
+        """Return the environment of a program that needs no settings of the platform; it has no secrets."""
         return {
             name: value
             for name, value in self.environment.items()
@@ -80,7 +80,7 @@ class Plan:
         }
 
     def part_environment(self, *, prepares: bool = False) -> dict[str, str]:
-        """Return the environment of a part of the platform; only what prepares it gets the first admin's password."""
+        """Return the environment of a part of the platform; only the first run gets the first admin's password."""
         admin = variable_of("admin", "password")
         settings = {
             name: value
@@ -91,13 +91,13 @@ class Plan:
 
 
 def make_plan(options: Options, folders: Folders, environ: Mapping[str, str]) -> Plan:
-    """Read the settings and check everything that can be checked beforehand.
+    """Load the settings and check everything that can be checked before the start.
 
-    Raises Failure with one sentence when a port is taken, the disk is full, or an address is wrong.
+    Raises Failure when a port is taken, the disk is full, or an address is wrong.
     """
     variables = {**bootstrap.child_environment(environ), MARK: str(folders.data)}
     add_secret_files(variables, folders.secrets)
-    told = dict(variables)
+    original = dict(variables)
     _give_options(variables, options)
     logs = folders.logs
     if variable_of("proxy", "access_log") not in variables and not is_configured(variables, "proxy", "access_log"):
@@ -124,7 +124,7 @@ def make_plan(options: Options, folders: Folders, environ: Mapping[str, str]) ->
         poolers.require_session_pooling(settings.database)
     if database is None:
         _check_redis(settings.redis.url)
-    ours = {name for name, value in variables.items() if name.startswith(config.PREFIX) and told.get(name) != value}
+    ours = {name for name, value in variables.items() if name.startswith(config.PREFIX) and original.get(name) != value}
     own = {name: variables[name] for name in ours}
     return Plan(folders, settings, variables, own, postgres, database, upstream_port)
 
@@ -160,7 +160,7 @@ def _check_space(folders: Folders, *, is_first: bool) -> None:
 
 
 def _check_upstream(url: str) -> None:
-    """Refuse an upstream whose name does not exist; one that is merely down may come back."""
+    """Raise Failure for an upstream whose name does not resolve; one that is down may come back."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     try:
@@ -171,7 +171,7 @@ def _check_upstream(url: str) -> None:
     try:
         socket.create_connection((host, port), timeout=3).close()
     except OSError as error:
-        print_error(f"The upstream {url} does not answer now ({error}); the proxy will say so until it does.")
+        print_error(f"The upstream {url} does not answer now ({error}); the proxy responds with errors until it does.")
 
 
 def _check_redis(url: str) -> None:
@@ -179,4 +179,4 @@ def _check_redis(url: str) -> None:
         with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
             client.ping()
     except (redis.RedisError, ValueError) as error:
-        raise Failure(f"The Redis that REDIS_URL names cannot be used: {error}") from None
+        raise Failure(f"The Redis at REDIS_URL cannot be used: {error}") from None

@@ -1,4 +1,4 @@
-"""The table of processes that make up the platform, in the order in which they start."""
+"""Processes of the platform, in the order of their start."""
 
 import signal
 import sys
@@ -14,17 +14,17 @@ from ops.launcher.plan import Plan
 from ops.processes.child import Child
 from ops.processes.ports import LOOPBACK
 
-WILDCARDS = {"0.0.0.0": LOOPBACK, "::": "::1", "": LOOPBACK}  # noqa: S104 - where one listens everywhere, one asks here
+WILDCARDS = {"0.0.0.0": LOOPBACK, "::": "::1", "": LOOPBACK}  # noqa: S104 - loopback reaches a wildcard listener
 
 
 @dataclass
 class Parts:
-    """The platform's own processes; the servers below them are the plan's."""
+    """Processes of the platform; its servers are in the plan."""
 
     upstream: Child | None
     portal: Child
     proxy: Child  # the supervisor of the proxy's workers
-    proxy_file: Path  # in which it says who they are
+    proxy_file: Path  # to which it writes their process ids
     worker: Child
     scheduler: Child
     all: list[Child] = field(init=False)
@@ -35,12 +35,12 @@ class Parts:
 
     @property
     def proxy_workers(self) -> list[int]:
-        """The process ids of the proxy's workers; none until all of them serve."""
+        """Process ids of the proxy's workers; none until all of them serve."""
         return readiness.proxy_workers(self.proxy_file, self.proxy.pid)
 
 
 def make_parts(plan: Plan) -> Parts:
-    """Return every process of the plan, none of them started."""
+    """Return all processes of the plan; none is started."""
     settings = plan.settings
     portal, proxy_file = reachable_address(settings.portal.host), plan.folders.run / "proxy-workers.json"
 
@@ -62,7 +62,7 @@ def make_parts(plan: Plan) -> Parts:
             "portal",
             PARTS["portal"],
             readiness.http_ready(portal, settings.portal.port, "/health"),
-            25.0,  # more than gunicorn gives its workers
+            25.0,  # more than gunicorn's graceful_timeout
             more={"PROMETHEUS_MULTIPROC_DIR": str(plan.folders.run / "portal-metrics")},
         ),
         proxy=_python(
@@ -70,7 +70,7 @@ def make_parts(plan: Plan) -> Parts:
             "proxy",
             PARTS["proxy"],
             lambda pid: bool(readiness.proxy_workers(proxy_file, pid)),
-            settings.proxy.drain_seconds + 20,  # more than the supervisor gives its workers
+            settings.proxy.drain_seconds + 20,  # more than the supervisor's own time-out
             more={"ZENZEFI_WORKERS_FILE": str(proxy_file)},
         ),
         proxy_file=proxy_file,
@@ -80,7 +80,7 @@ def make_parts(plan: Plan) -> Parts:
 
 
 def reachable_address(host: str) -> str:
-    """Return the address at which this machine reaches what listens on `host`."""
+    """Return an address that reaches a listener on `host` from this machine."""
     return WILDCARDS.get(host, host)
 
 
@@ -106,5 +106,5 @@ def _python(
 
 
 def _spawned_at(child: Child) -> float:
-    """Return when the process was started, by the wall clock."""
+    """Return the start time of a process, in seconds of the wall clock."""
     return time.time() - (time.monotonic() - child.started_at)

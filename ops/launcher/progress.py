@@ -9,14 +9,14 @@ from typing import Protocol
 
 PROC = Path("/proc")
 POLL_SECONDS = 1.0
-# A process that hangs still wakes up now and then; one that a loaded machine starves uses this much in a minute.
+# A hanging process wakes up now and then; one that makes progress on a busy machine uses this much in a minute.
 CPU_SECONDS = 1.0
-# One that starts its children again and again makes progress for ever, and never serves.
+# Upper limit for a process that restarts its children forever and never serves.
 MAX_SECONDS = 1800.0
 
 
 class Watched(Protocol):
-    """A process that leads a session of its own, and its log."""
+    """A session leader and its log."""
 
     @property
     def pid(self) -> int: ...
@@ -26,7 +26,7 @@ class Watched(Protocol):
 
 
 class Progress:
-    """Looks at logs and at the time on the processor, about once a second."""
+    """Watches log sizes and processor time, about once a second."""
 
     def __init__(self, processes: Sequence[Watched]) -> None:
         self._processes = processes
@@ -34,11 +34,11 @@ class Progress:
         self._logs, self._cpu = self._log_sizes(), 0.0
 
     def made(self) -> None:
-        """Take note of progress that the caller sees, such as a process that serves now."""
+        """Record progress seen by the caller, such as a process that became ready."""
         self._since = time.monotonic()
 
     def is_stalled(self, seconds: float) -> bool:
-        """Say whether for so long nothing was logged and next to no processor time used."""
+        """Return whether nothing was logged and almost no processor time used for `seconds`."""
         now = time.monotonic()
         if now - self._looked >= POLL_SECONDS:
             self._looked = now
@@ -55,14 +55,14 @@ class Progress:
         return sizes
 
     def _sessions(self) -> list[list[str]]:
-        """Return the fields of /proc/PID/stat of every process in the sessions; none where the system has no /proc."""
+        """Return the fields of /proc/PID/stat of all processes in the sessions; none without /proc."""
         wanted = {str(process.pid) for process in self._processes}
         found = []
         for entry in os.scandir(PROC) if PROC.is_dir() else ():
             if entry.name.isdecimal():
                 with contextlib.suppress(OSError):
                     line = Path(entry.path, "stat").read_text(encoding="utf-8", errors="replace")
-                    # The name, in brackets, may hold spaces; after it come state, parent, group and session.
+                    # The name, in parentheses, may contain spaces; state, parent, group and session follow it.
                     fields = line.rpartition(")")[2].split()
                     if fields[3] in wanted:
                         found.append(fields)
@@ -70,5 +70,5 @@ class Progress:
 
 
 def _cpu_seconds(fields: Sequence[str]) -> float:
-    """Return the processor time of a process and of its children that have ended (proc(5), fields 14 to 17)."""
+    """Return the processor time of a process and of its exited children (proc(5), fields 14 to 17)."""
     return sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""How the launcher tells that a part serves. Each test answers at once or within two seconds, and never raises."""
+"""Readiness checks of the platform's parts. Each returns within two seconds and never raises."""
 
 import http.client
 import json
@@ -12,7 +12,7 @@ TIMEOUT_SECONDS = 2.0
 
 
 def responds_ok(host: str, port: int, path: str) -> bool:
-    """Tell whether a GET is answered with 200."""
+    """Return whether a GET is answered with 200."""
     connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
@@ -24,7 +24,7 @@ def responds_ok(host: str, port: int, path: str) -> bool:
 
 
 def listens(host: str, port: int) -> bool:
-    """Tell whether somebody accepts connections on a port."""
+    """Return whether a port accepts connections."""
     try:
         socket.create_connection((host, port), timeout=TIMEOUT_SECONDS).close()
     except OSError:
@@ -33,21 +33,21 @@ def listens(host: str, port: int) -> bool:
 
 
 def http_ready(host: str, port: int, path: str) -> Callable[[int], bool]:
-    """A test for a process that answers on a port of its own."""
+    """Return a check for a process that serves HTTP on a port."""
     return lambda _: responds_ok(host, port, path)
 
 
 def proxy_workers(file: Path, pid: int) -> list[int]:
-    """Return the workers that the proxy's supervisor `pid` has written down; it does so once all of them serve."""
+    """Return the worker ids that the proxy's supervisor `pid` has written to its file, once all of them serve."""
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
+        written = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    return list(said["workers"]) if said["supervisor"] == pid else []
+    return list(written["workers"]) if written["supervisor"] == pid else []
 
 
 def worker_ready(url: str) -> Callable[[int], bool]:
-    """A test for an RQ worker: it has entered itself, with its process id, among the workers."""
+    """Return a check for an RQ worker: it has registered itself with its process id."""
 
     def ready(pid: int) -> bool:
         with _client(url) as client:
@@ -61,7 +61,7 @@ def worker_ready(url: str) -> Callable[[int], bool]:
 
 
 def scheduler_ready(url: str, since: Callable[[], float]) -> Callable[[int], bool]:
-    """A test for rq-scheduler: an instance was born after `since` (seconds of the wall clock) and has not ended."""
+    """Return a check for rq-scheduler: an instance was started after `since` (wall clock) and has not ended."""
 
     def ready(_pid: int) -> bool:
         with _client(url) as client:

@@ -1,4 +1,4 @@
-"""Says that the platform runs: to the person at the terminal, and to a program by the ready file."""
+"""Report of a complete start: addresses and credentials for the terminal, and the ready file for programs."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def _addresses(plan: Plan) -> tuple[str, str]:
 
 
 def _password(plan: Plan, made: dict[str, Any]) -> str | None:
-    """Return the first admin's password, on the first start that came this far and never again."""
+    """Return the first admin's password until it was shown once."""
     secret = plan.settings.admin.password
     if secret is None or not (made["admin_created"] or _unseen(plan).exists()):
         return None
@@ -27,18 +27,18 @@ def _password(plan: Plan, made: dict[str, Any]) -> str | None:
 
 
 def _unseen(plan: Plan) -> Path:
-    """The file that stands between the making of the first admin and the showing of the password."""
+    """Return the file that marks that the first admin was created but the password was not shown yet."""
     return plan.folders.run / "admin-password-unseen"
 
 
 def mark_password_unseen(plan: Plan, made: dict[str, Any]) -> None:
-    """Note that an admin was made, so that a start which fails after that does not lose the password."""
+    """Mark that an admin was created: a start that fails afterwards must not lose the password."""
     if made["admin_created"]:
         _unseen(plan).touch(0o600)
 
 
 def write_ready(file: Path | None, plan: Plan, parts: Parts, made: dict[str, Any]) -> None:
-    """Write the ready file at once and for its owner alone."""
+    """Write the ready file atomically, readable by its owner only."""
     if file is None:
         return
     portal, proxy = _addresses(plan)
@@ -72,7 +72,7 @@ def remove(file: Path | None) -> None:
 
 
 def print_summary(plan: Plan, made: dict[str, Any]) -> None:
-    """Tell the person where everything is, and how to try it."""
+    """Print addresses, credentials, and a command to try the proxy."""
     portal, proxy = _addresses(plan)
     password = _password(plan, made)
     print_line()

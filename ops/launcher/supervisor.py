@@ -1,4 +1,4 @@
-"""Starts processes in order, keeps them running, and stops them in the reverse order."""
+"""Supervisor of `up`: starts processes in order, restarts them, and stops them in reverse order."""
 
 import contextlib
 import os
@@ -15,24 +15,24 @@ from ops.launcher.progress import Progress
 from ops.processes import stale
 from ops.processes.child import Child, stalled_message
 
-# So long without a sign of progress, and those that do not serve yet never will.
+# A start fails after this long without progress.
 STALLED_SECONDS = 60.0
 MAX_BACKOFF_SECONDS = 30.0
-HEALTHY_SECONDS = 60.0  # a process that ran this long starts again without waiting
+HEALTHY_SECONDS = 60.0  # a process that ran this long is restarted without back-off
 FORCED_STOP_SECONDS = 2.0
 TICK_SECONDS = 0.5
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(Exception):
-    """Somebody asked the launcher to stop while it was still starting."""
+    """The launcher was asked to stop while it was starting."""
 
 
 class Supervisor:
-    """Keeps groups of processes; what is started together is one group, and is stopped together.
+    """Supervises groups of processes, which are started and stopped together.
 
-    Everything happens in the main thread. `record` is the file in which the living processes are written down for
-    the next start; `changed` is called whenever a process was started anew.
+    Everything runs in the main thread. `record` is the file with the running processes for the next start; `changed` is
+    called after a restart.
     """
 
     def __init__(self, record: Path, changed: Callable[[], None] = lambda: None) -> None:
@@ -42,22 +42,22 @@ class Supervisor:
         self._requests = 0
         self._failures: dict[str, int] = {}
         self._due: dict[str, float] = {}
-        # A signal writes into one end, so that the main loop wakes at once and never polls in a hurry.
+        # A signal writes into one end, which wakes the main loop at once.
         self._wake, self._signalled = socket.socketpair()
         self._wake.setblocking(False)
         self._signalled.setblocking(False)
 
     def listen_to_signals(self) -> None:
-        """Take Ctrl-C, SIGTERM and a closed terminal as requests to stop; a second one hurries."""
+        """Handle Ctrl-C, SIGTERM and SIGHUP as requests to stop; a second one shortens the time-outs."""
         signal.set_wakeup_fd(self._signalled.fileno(), warn_on_full_buffer=False)
         for number in STOPPING:
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup keeps working
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # keep nohup working
                 signal.signal(number, self._on_signal)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     @property
     def children(self) -> list[Child]:
-        """Every process that was started, in that order."""
+        """All started processes, in order."""
         return [child for group in self._groups for child in group]
 
     def start(
@@ -66,10 +66,10 @@ class Supervisor:
         within: float = STALLED_SECONDS,
         waiting_for: Callable[[str], None] = lambda _names: None,
     ) -> None:
-        """Start processes together and wait until all of them serve, for as long as they make progress.
+        """Start processes together and wait until all are ready, as long as they make progress.
 
-        `waiting_for` is told again and again which do not serve yet. Raises Failure when one ends or all of those
-        make no progress for `within` seconds, and Stopped when the launcher is asked to end.
+        `waiting_for` is called with the names of those that are not ready. Raises Failure when one exits or none
+        makes progress for `within` seconds, and Stopped when the launcher is asked to stop.
         """
         self._groups.append(children)
         for child in children:
@@ -92,12 +92,12 @@ class Supervisor:
                 self._sleep(0.05)
 
     def check(self) -> None:
-        """Raise Stopped when the launcher has been asked to end."""
+        """Raise Stopped when the launcher was asked to stop."""
         if self._requests:
             raise Stopped
 
     def watch(self, tick: Callable[[], None] = lambda: None) -> None:
-        """Start again whatever ends, until asked to stop; `tick` is called twice a second."""
+        """Restart processes that exit, until asked to stop; `tick` is called twice a second."""
         while not self._requests:
             for child in self.children:
                 if not child.is_running:
@@ -106,27 +106,27 @@ class Supervisor:
             self._sleep(TICK_SECONDS)
 
     def stop(self) -> None:
-        """Stop everything in the reverse order of starting; kill what does not end in its time."""
+        """Stop all processes in reverse order; kill those that exceed their time-out."""
         asked = max(self._requests, 1)
         for group in reversed(self._groups):
             for child in group:
                 child.request_stop()
             for child in group:
                 asked_at = time.monotonic()
-                while child.is_running and self._patience(child, asked) > time.monotonic() - asked_at:
+                while child.is_running and self._stop_timeout(child, asked) > time.monotonic() - asked_at:
                     self._sleep(0.05)
                 if child.is_running:
-                    print_error(f"{child.name} did not stop when asked, and was killed.")
+                    print_error(f"{child.name} did not stop in time and was killed.")
                 child.kill()
         self._groups.clear()
         self._record.unlink(missing_ok=True)
 
-    def _patience(self, child: Child, asked: int) -> float:
-        """Return the seconds that a process has for stopping; few when a person has asked twice."""
+    def _stop_timeout(self, child: Child, asked: int) -> float:
+        """Return the seconds that a process has for stopping; fewer after a second request."""
         return child.stop_seconds if self._requests <= asked else min(child.stop_seconds, FORCED_STOP_SECONDS)
 
     def _restart(self, child: Child) -> None:
-        """Start an ended process again, the later the more often it has ended in a row."""
+        """Restart an exited process, with exponential back-off."""
         now = time.monotonic()
         if child.name not in self._due:
             if now - child.started_at > HEALTHY_SECONDS:
@@ -134,7 +134,7 @@ class Supervisor:
             ended = self._failures[child.name] = self._failures.get(child.name, 0) + 1
             wait = min(0.5 * 2 ** (ended - 1), MAX_BACKOFF_SECONDS)
             self._due[child.name] = now + wait
-            print_error(f"{child.exit_message()}; starting it again in {wait:g} s")
+            print_error(f"{child.exit_message()}; restarting it in {wait:g} s")
         if now < self._due[child.name]:
             return
         del self._due[child.name]
@@ -143,12 +143,12 @@ class Supervisor:
         except Failure as failure:
             print_error(str(failure))
             return
-        print_line(f"{child.name} was started again (pid {child.pid})")
+        print_line(f"{child.name} was restarted (pid {child.pid})")
         try:
             self._write_record()
             self.changed()
-        except OSError as error:  # a full disk is no reason to stop what runs
-            print_error(f"The new process cannot be written down: {error.strerror} ({error.filename}).")
+        except OSError as error:  # a full disk must not stop running processes
+            print_error(f"The new process cannot be recorded: {error.strerror} ({error.filename}).")
 
     def _write_record(self) -> None:
         stale.write_record(self._record, {child.name: child.pid for child in self.children if child.is_running})
@@ -157,7 +157,7 @@ class Supervisor:
         self._requests += 1
 
     def _sleep(self, seconds: float) -> None:
-        """Sleep until the time is over or a signal comes."""
+        """Sleep until the time is over or a signal arrives."""
         select.select([self._wake], [], [], seconds)
         with contextlib.suppress(BlockingIOError):
             while os.read(self._wake.fileno(), 4096):

@@ -1,9 +1,9 @@
-"""`./zenzefi up`: start the platform, say where it is, keep it running, and stop all of it.
+"""`./zenzefi up`: start the platform, keep it running, and stop it.
 
-1. Take the data folder, so that no second `up` uses it, and end what a killed one left behind.
-2. Plan: secrets, settings, ports, addresses. What is wrong is one sentence, before anything has started.
-3. PostgreSQL and Redis, then migrations and the first admin, then everything else side by side.
-4. Say where it is; start again what dies; on Ctrl-C or SIGTERM stop everything in the reverse order.
+1. Lock the data folder against a second `up`, and end processes that a killed one left behind.
+2. Plan secrets, settings, ports and addresses; errors are reported before anything has started.
+3. Start PostgreSQL and Redis, then migrate and create the first admin, then start everything else in parallel.
+4. Print the addresses; restart processes that exit; on Ctrl-C or SIGTERM stop everything in reverse order.
 """
 
 import argparse
@@ -42,13 +42,13 @@ def main(arguments: list[str] | None = None) -> int:
     except Failure as failure:
         print_error(str(failure))
     except OSError as error:
-        place = f" ({error.filename})" if error.filename else ""
-        print_error(f"The platform cannot be started: {error.strerror or error}{place}.")
+        file = f" ({error.filename})" if error.filename else ""
+        print_error(f"The platform cannot be started: {error.strerror or error}{file}.")
     return 1
 
 
 def _run(options: Options, folders: Folders, supervisor: Supervisor) -> int:
-    """Start, watch and stop, with the data folder taken."""
+    """Start, supervise and stop, with the data folder locked."""
     mark = str(folders.data)
     try:
         if options.ready_file is not None and not options.ready_file.parent.is_dir():
@@ -67,7 +67,7 @@ def _run(options: Options, folders: Folders, supervisor: Supervisor) -> int:
     except Stopped:
         pass
     finally:
-        # Whatever went wrong, nothing that was started stays, nor what it started itself.
+        # In any case, no process or grandchild stays.
         if supervisor.children:
             print_line()
             with Step("Stopping"):
@@ -79,7 +79,7 @@ def _run(options: Options, folders: Folders, supervisor: Supervisor) -> int:
 
 
 def _tick(parts: Parts, supervisor: Supervisor) -> Callable[[], None]:
-    """Return what is done twice a second: show mails, and tell who the proxy's workers are when that has changed."""
+    """Return the periodic work: print mails, and update the ready file when the proxy's workers have changed."""
     mails, known = MailTail(parts.worker.log), parts.proxy_workers
 
     def tick() -> None:
@@ -87,7 +87,7 @@ def _tick(parts: Parts, supervisor: Supervisor) -> Callable[[], None]:
         mails.show()
         serving = parts.proxy_workers
         if serving and serving != known:
-            with contextlib.suppress(OSError):  # a full disk is no reason to stop what runs
+            with contextlib.suppress(OSError):  # a full disk must not stop running processes
                 supervisor.changed()
                 known = serving
 
@@ -95,23 +95,21 @@ def _tick(parts: Parts, supervisor: Supervisor) -> Callable[[], None]:
 
 
 def parse(arguments: list[str]) -> Options:
-    """Read the command line; a mistake ends the program with a sentence and code 2."""
+    """Parse the command line; errors exit with code 2."""
     parser = argparse.ArgumentParser(prog="./zenzefi up", description="Start the platform and keep it running.")
-    parser.add_argument("--data", type=Path, default=DATA, help="where all data are kept")
-    parser.add_argument(
-        "--portal-port", type=_port, metavar="PORT", help="from config.toml if not given; 0: a free one"
-    )
-    parser.add_argument("--proxy-port", type=_port, metavar="PORT", help="from config.toml if not given; 0: a free one")
+    parser.add_argument("--data", type=Path, default=DATA, help="the data folder")
+    parser.add_argument("--portal-port", type=_port, metavar="PORT", help="default: from config.toml; 0: a free port")
+    parser.add_argument("--proxy-port", type=_port, metavar="PORT", help="default: from config.toml; 0: a free port")
     parser.add_argument("--workers", type=_count, metavar="N", help="proxy workers that share the port")
-    parser.add_argument("--upstream", metavar="URL", help="the server that is sold; default: a sample one")
-    parser.add_argument("--ready-file", type=Path, metavar="PATH", help="written as JSON once all parts answer")
+    parser.add_argument("--upstream", metavar="URL", help="URL of the upstream; default: a sample server")
+    parser.add_argument("--ready-file", type=Path, metavar="PATH", help="file written as JSON once all parts are ready")
     read = parser.parse_args(arguments)
     return Options(read.data, read.portal_port, read.proxy_port, read.workers, read.upstream, read.ready_file)
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; it must be a number from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; it must be a number from 0 to 65535")
     return int(text)
 
 
@@ -122,21 +120,21 @@ def _count(text: str) -> int:
 
 
 def _end_leftovers(folders: Folders) -> None:
-    """End what a killed launcher left behind: first what uses the servers, then the servers."""
+    """End the processes of a killed launcher: first those that use the servers, then the servers."""
     servers = stale.with_working_folder(folders.postgres.resolve() / "data")
     servers += stale.with_working_folder(folders.redis.resolve())
     found = {*stale.read_record(folders.run / "processes.json"), *stale.with_mark(str(folders.data))}
     others = found - set(servers)
     if not servers and not others:
         return
-    with Step("Ending what an earlier run left behind"):
+    with Step("Ending processes of an earlier run"):
         gone = stale.end(others, signal.SIGTERM, 3) and stale.end(servers, signal.SIGINT, 20)
     if not gone:
         raise Failure(f"Processes of an earlier run still use {folders.data} and cannot be ended.")
 
 
 def _start(plan: Plan, parts: Parts, supervisor: Supervisor) -> dict[str, Any]:
-    """Start everything in order; returns what ops.launcher.first_run has made."""
+    """Start everything in order; returns the result of ops.launcher.first_run."""
     servers = [server for server in (plan.redis, plan.postgres) if server is not None]
     if servers:
         with Step("PostgreSQL and Redis") as step:
@@ -155,7 +153,7 @@ def _start(plan: Plan, parts: Parts, supervisor: Supervisor) -> dict[str, Any]:
 def _prepare(plan: Plan, supervisor: Supervisor, step: Step) -> dict[str, Any]:
     """Run ops.launcher.first_run and return the JSON object that it prints.
 
-    A large database may take long to migrate, so it has all the time it wants: each of its statements has a time-out.
+    There is no time-out: migrating a large database may take long, and each statement has a time-out of its own.
     """
     log = plan.folders.logs / "prepare.log"
     command = [*kill_with_parent(signal.SIGKILL), sys.executable, "-P", "-m", "ops.launcher.first_run"]

@@ -1,1 +1,1 @@
-"""The platform for operators' assistants, over the Model Context Protocol and the same services as the pages."""
+"""MCP server for operators' assistants, on the same services as the pages."""

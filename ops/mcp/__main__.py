@@ -1,8 +1,8 @@
-"""`./zenzefi mcp`: the installation for an operator's assistant, over the Model Context Protocol.
+"""`./zenzefi mcp`: Model Context Protocol server for an operator's assistant.
 
-It speaks on standard input and output, or with --http PORT on loopback, there only to who sends the key that it prints
-(ZENZEFI_MCP_KEY chooses it). It looks things up. What changes something is there only with --allow-changes, in the
-name of the admin that --as names, and every change stands in the audit log. `.mcp.json` shows how to enter it.
+It uses standard input and output, or HTTP on loopback with --http PORT and a bearer key, which it prints
+(ZENZEFI_MCP_KEY sets it). Tools are read-only; with --allow-changes there are tools that change data on behalf of the
+admin named by --as, and every change is in the audit log. `.mcp.json` is an example configuration.
 """
 
 import argparse
@@ -38,7 +38,7 @@ INSTRUCTIONS = (
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until the client goes."""
+    """Serve until the client disconnects."""
     options = _parse(arguments)
     try:
         settings = settings_of(options.data)
@@ -65,7 +65,7 @@ def _server(desk: ReadTools, hands: WriteTools | None) -> MCPServer:
 
 
 def _with_error_replies(tool: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Let a tool answer with what a rule refused, which an assistant can act upon."""
+    """Return domain errors as a tool's result, which an assistant can act upon."""
 
     @wraps(tool)
     def call(*args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _with_error_replies(tool: Callable[..., dict[str, Any]]) -> Callable[..., di
 
 
 def _serve(server: MCPServer, port: int) -> None:
-    """Serve HTTP on loopback, to whoever shows the key."""
+    """Serve HTTP on loopback to clients with the key."""
     key = os.environ.get("ZENZEFI_MCP_KEY") or secrets.token_urlsafe(32)
     print(f"http://{LOOPBACK}:{port}/mcp with Authorization: Bearer {key}", file=sys.stderr, flush=True)
     app = server.streamable_http_app(host=LOOPBACK)
@@ -101,11 +101,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, default=DATA, metavar="DIR", help="the installation (default .zenzefi)")
     parser.add_argument("--http", type=int, metavar="PORT", help="serve HTTP on loopback instead of standard input")
-    parser.add_argument("--allow-changes", action="store_true", help="offer what changes something, too")
-    parser.add_argument("--as", dest="admin", default="", metavar="EMAIL", help="the admin in whose name")
+    parser.add_argument("--allow-changes", action="store_true", help="offer tools that change data, too")
+    parser.add_argument(
+        "--as", dest="admin", default="", metavar="EMAIL", help="the admin on whose behalf changes are made"
+    )
     options = parser.parse_args(arguments)
     if options.allow_changes and not options.admin:
-        parser.error("--allow-changes needs --as EMAIL, an admin in whose name changes are made")
+        parser.error("--allow-changes needs --as EMAIL, the admin on whose behalf changes are made")
     return options
 
 

@@ -1,4 +1,4 @@
-"""What an assistant may look up. Every method is a tool; it sees its name, its parameters and its docstring."""
+"""Read-only tools of the MCP server. An assistant sees each tool's name, parameters and docstring."""
 
 import uuid
 from collections.abc import Callable
@@ -37,14 +37,14 @@ LIMIT = 20
 
 
 class ReadTools:
-    """Looking things up; nothing here changes anything, and no secret is told, for we have none in the clear."""
+    """Tools that change nothing and reveal no secret."""
 
     def __init__(self, sessions_: Sessions, settings: Settings) -> None:
         self._sessions = sessions_
         self._settings = settings
 
     def tools(self) -> list[Callable[..., dict[str, Any]]]:
-        """Return what an assistant may call."""
+        """Return the read-only tools."""
         return [
             self.find_users,
             self.show_user,
@@ -68,7 +68,7 @@ class ReadTools:
             return _page(page, lambda user: _plain(admin_schemas.write_user(user, balances[user.id])))
 
     def show_user(self, user: str) -> dict[str, Any]:
-        """Show one user, by id or e-mail address: account, balance, debt, tokens, and his newest audit entries."""
+        """Show one user, by id or e-mail address: account, balance, debt, tokens, and the newest audit entries."""
         with self._sessions() as session:
             found = self._user(session, user)
             wallet = transfers.wallet_of(session, found.id)
@@ -83,7 +83,7 @@ class ReadTools:
             }
 
     def list_transactions(self, user: str, limit: int = LIMIT, offset: int = 0) -> dict[str, Any]:
-        """List what moved in a user's wallet, newest first; the user by id or e-mail address."""
+        """List the transactions of a user's wallet (id or e-mail address), newest first."""
         with self._sessions() as session:
             wallet = transfers.wallet_of(session, self._user(session, user).id)
             page = transfers.transactions(session, wallet, limit=limit, offset=offset)
@@ -117,7 +117,7 @@ class ReadTools:
             return _page(topups.listing(session, user_id=user_id, limit=limit, offset=offset), _payment)
 
     def show_payment(self, payment_id: uuid.UUID) -> dict[str, Any]:
-        """Show one payment and everything that its provider has said about it."""
+        """Show one payment and all events that its provider has reported."""
         with self._sessions() as session:
             payment = topups.by_id(session, payment_id)
             events = topups.events_of(session, payment_id)
@@ -162,14 +162,14 @@ class ReadTools:
             )
 
     def show_health(self) -> dict[str, Any]:
-        """Show how database, Redis and upstream are, by the checks that run every 50 seconds."""
+        """Show the state of database, Redis and upstream; they are checked every 50 seconds."""
         try:
             with Redis.from_url(self._settings.redis.url, socket_timeout=2, socket_connect_timeout=2) as redis:
                 report = health_report.from_json(redis.get(health_report.REPORT_KEY))
         except RedisError:
             return {"status": "unhealthy", "note": "Redis does not answer"}
         if report is None:
-            return {"status": "unknown", "note": "nobody has checked for two minutes; does the scheduler run?"}
+            return {"status": "unknown", "note": "no check in two minutes; does the scheduler run?"}
         checks = {
             part: {"status": check.word, "seconds": check.seconds, "checked_at": check.asked_at}
             for part, check in report.items()
@@ -177,7 +177,7 @@ class ReadTools:
         return {"status": health_report.status_of(report), "checks": checks}
 
     def show_shop(self) -> dict[str, Any]:
-        """Show the figures of the shop: users, tokens, sessions, payments, and what was sold, in ZNC."""
+        """Show totals: users, tokens, sessions, payments, and sales in ZNC."""
         with self._sessions() as session:
             now, totals = overview.shop_overview(session), overview.totals(session)
             return {
@@ -192,7 +192,7 @@ class ReadTools:
             }
 
     def verify_ledger(self) -> dict[str, Any]:
-        """Prove that the books add up, or say which rule is broken where. Reads every transfer: give it a minute."""
+        """Verify the ledger; returns every failed rule with its rows. Reads all transfers: may take a minute."""
         with self._sessions.begin() as session:
             report = ledger_verification.verify(session)
         balances = {kind: f"{balance:.2f}" for kind, balance in report.balances.items()}

@@ -1,4 +1,4 @@
-"""What an assistant may change, when the operator has said so; each change is audited as the admin it acts for."""
+"""Tools of the MCP server that change data; each change is audited as the admin on whose behalf it is made."""
 
 import uuid
 from collections.abc import Callable
@@ -24,14 +24,14 @@ AGENT = "MCP server"
 
 
 class WriteTools(ReadTools):
-    """The desk, with what changes something."""
+    """The read-only tools, and those that change data."""
 
     def __init__(self, sessions_: Sessions, settings: Settings, *, admin: str) -> None:
         super().__init__(sessions_, settings)
         self._actor = Actor(_admin(sessions_, admin).id, None, AGENT, origin=Origin.COMMAND)
 
     def changes(self) -> list[Callable[..., dict[str, Any]]]:
-        """Return what an assistant may call besides."""
+        """Return the tools that change data."""
         return [
             self.disable_user,
             self.enable_user,
@@ -52,7 +52,7 @@ class WriteTools(ReadTools):
     def adjust_balance(self, user: str, amount: str, reason: str, key: uuid.UUID) -> dict[str, Any]:
         """Add ZNC to a user's wallet, or take some with a minus sign, such as 5.00 or -5.00.
 
-        Choose a fresh UUID as `key`: called again with it, nothing is booked twice. The user sees the reason.
+        Choose a fresh UUID as `key`: a repeated call with it books nothing twice. The user sees the reason.
         """
         with self._sessions.begin() as session:
             found = self._user(session, user)
@@ -61,7 +61,7 @@ class WriteTools(ReadTools):
         return {"new_balance": f"{balance:.2f}"}
 
     def revoke_token(self, token_id: uuid.UUID, reason: str) -> dict[str, Any]:
-        """End anybody's access token without a refund; its owner is told the reason by mail."""
+        """Revoke any access token without a refund; its owner is notified of the reason by mail."""
         with self._sessions.begin() as session:
             revocation.force_revoke(session, token_id, reason=reason, actor=self._actor)
         return {"revoked": True}
@@ -77,7 +77,7 @@ class WriteTools(ReadTools):
         return {"released": True}
 
     def ask_provider(self, payment_id: uuid.UUID) -> dict[str, Any]:
-        """Ask a payment's provider how it stands, and settle it by its word."""
+        """Ask a payment's provider for its status, and settle it accordingly."""
         with self._sessions.begin() as session:
             return {"result": topups.ask_provider(session, payment_id, self._settings) or "nothing new"}
 
@@ -89,9 +89,9 @@ class WriteTools(ReadTools):
 
 
 def _admin(sessions_: Sessions, email: str) -> User:
-    """Return the admin for whom changes are made. Raises Failure for somebody who is none."""
+    """Return the admin on whose behalf changes are made. Raises Failure for anyone else."""
     with sessions_() as session:
         found = users.by_email(session, email)
     if found is None or not found.is_active or not found.is_superuser:
-        raise Failure(f"{email} is no active admin; name one with --as.")
+        raise Failure(f"{email} is not an active admin; name one with --as.")
     return found

@@ -1,4 +1,4 @@
-"""One process that the launcher keeps: started in a session of its own, asked to stop, and killed if it does not."""
+"""A child process in its own session: started, stopped by a signal, and killed after a time-out."""
 
 import contextlib
 import os
@@ -13,16 +13,16 @@ from pathlib import Path
 from ops.console import Failure
 from ops.launcher.progress import Progress
 
-# Every process that `up` starts carries the data folder's path under this name, and hands it on to its own children.
+# Environment variable with the data folder's path in every process that `up` starts; their children inherit it.
 MARK = "ZENZEFI_RUN"
 LARGEST_LOG = 10 * 1024 * 1024
 
 
 def kill_with_parent(death_signal: signal.Signals) -> list[str]:
-    """Return the prefix of a command that is sent `death_signal` when the process that starts it dies.
+    """Return the prefix of a command that gets `death_signal` when its parent process dies.
 
-    It does so as the last thing before the command itself, because a change of user would undo it. Where util-linux
-    is missing the prefix is empty, and only the next start finds what a killed launcher left behind.
+    It must come last before the command, because a change of user resets it. Without util-linux the prefix is empty,
+    and only the next start ends the processes of a killed launcher.
     """
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", death_signal.name.removeprefix("SIG"), "--"] if setpriv else []
@@ -30,10 +30,10 @@ def kill_with_parent(death_signal: signal.Signals) -> list[str]:
 
 @dataclass
 class Child:
-    """A process with its command, its log, the test that tells when it serves, and how it wants to be stopped.
+    """A process with its command, log, readiness check and stop signal.
 
-    `ready` is asked from the main loop, again and again, and must neither wait long nor raise. A child is always
-    started from the main thread: the system counts the death of the starting thread as the death of the parent.
+    `ready` is called repeatedly from the main loop and must neither block nor raise. A child must be started from the
+    main thread: to the kernel, the end of the starting thread is the death of the parent (prctl(2), PR_SET_PDEATHSIG).
     """
 
     name: str
@@ -63,7 +63,7 @@ class Child:
         return self.is_running and self.ready(self.pid)
 
     def spawn(self) -> None:
-        """Start the process and return at once; raises Failure when the program cannot be started."""
+        """Start the process without waiting. Raises Failure when the program cannot be started."""
         _rotate(self.log)
         command = [*self.prefix, *kill_with_parent(self.death_signal), *self.command]
         try:
@@ -82,12 +82,12 @@ class Child:
         self.started_at = time.monotonic()
 
     def start(self, within: float = 60.0) -> None:
-        """Start the process and wait until it serves; raises Failure when it ends or stalls for so many seconds."""
+        """Start the process and wait until it is ready. Raises Failure when it exits or stalls for `within` s."""
         self.spawn()
         self.wait_ready(within)
 
     def wait_ready(self, within: float = 60.0) -> None:
-        """Wait until the process serves; raises Failure when it ends, or makes no progress and is killed."""
+        """Wait until the process is ready. Raises Failure when it exits, or stalls and is killed."""
         progress = Progress([self])
         while not self.is_ready:
             if not self.is_running:
@@ -98,18 +98,18 @@ class Child:
             time.sleep(0.02)
 
     def request_stop(self) -> None:
-        """Send the signal that this program takes as a request to end."""
+        """Send the stop signal."""
         if self.is_running:
             self._signal(self.stop_signal)
 
     def stop(self) -> None:
-        """Ask the process to end, and kill it when it has not done so in its time."""
+        """Stop the process, and kill it after `stop_seconds`."""
         self.request_stop()
         self.wait(self.stop_seconds)
         self.kill()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the end of the process; tell whether it came."""
+        """Wait for the process to exit; returns whether it did."""
         try:
             if self.process is not None:
                 self.process.wait(max(seconds, 0))
@@ -118,7 +118,7 @@ class Child:
         return True
 
     def kill(self) -> None:
-        """End the process and its group with SIGKILL, and reap it."""
+        """Kill the process and its group, and reap it."""
         if self.process is None or self.process.returncode is not None:
             return
         for send in (os.killpg, os.kill):
@@ -129,7 +129,7 @@ class Child:
         self.process.wait()
 
     def exit_message(self) -> str:
-        """Say how the process ended, with the last line of its log."""
+        """Return how the process exited, with the last line of its log."""
         code = self.process.poll() if self.process else None
         how = "has ended" if code is None else f"ended with exit code {code}"
         if code is not None and code < 0:
@@ -142,25 +142,25 @@ class Child:
 
 
 def stalled_message(children: Sequence[Child], seconds: float) -> str:
-    """Say that processes do not answer, and where to look."""
+    """Return the message for processes that do not become ready."""
     names = ", ".join(child.name for child in children)
     logs = ", ".join(str(child.log) for child in children)
-    return f"Waited for {names} and saw no progress for {seconds:.0f} s (log: {logs})."
+    return f"{names} made no progress for {seconds:.0f} s (log: {logs})."
 
 
 def last_line(log: Path) -> str:
-    """Return the last line of a log that is not empty."""
+    """Return the last non-empty line of a log."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 8192))
             lines = file.read().decode("utf-8", "replace").split("\n")
     except OSError:
         lines = []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it wrote no log")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")
 
 
 def _rotate(log: Path) -> None:
-    """Keep one older log beside the new one when it has grown large."""
+    """Rotate a large log, keeping one older file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > LARGEST_LOG:
         log.replace(log.with_suffix(".log.1"))

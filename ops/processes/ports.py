@@ -1,4 +1,4 @@
-"""Loopback ports and socket files: what is free, and what fits."""
+"""Free loopback ports, and checks of addresses and socket paths."""
 
 import os
 import re
@@ -10,7 +10,7 @@ LONGEST_SOCKET_PATH = 100  # the kernel allows 107 bytes
 
 
 def free_port() -> int:
-    """Return a loopback port that nothing uses now."""
+    """Return a loopback port that is free now."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
@@ -18,7 +18,7 @@ def free_port() -> int:
 
 
 def bind_error(host: str, port: int) -> str:
-    """Say why a port cannot be listened on; "" when it can."""
+    """Return why a port cannot be listened on; "" when it can."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -34,6 +34,6 @@ def bind_error(host: str, port: int) -> str:
 
 
 def is_valid_socket_path(path: Path) -> bool:
-    """Tell whether a socket file can be at that path, and the path stand in an address without being quoted."""
+    """Return whether a socket file can have that path, and the path needs no quoting in a URL."""
     text = str(path)
     return len(text.encode()) <= LONGEST_SOCKET_PATH and bool(re.fullmatch(r"[A-Za-z0-9_./+-]+", text))

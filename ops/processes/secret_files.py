@@ -1,4 +1,4 @@
-"""Secrets that are made once and kept in files which only their owner may read."""
+"""Generated secrets in files that only their owner can read."""
 
 import os
 import secrets
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ops.console import Failure
 
-READABLE = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that looks like something else
+READABLE = "abcdefghjkmnpqrstuvwxyz23456789"  # without characters that look alike
 
 
 def random_key() -> str:
@@ -21,17 +21,17 @@ def readable_password() -> str:
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder that only its owner may enter. Raises Failure when it is another user's."""
+    """Create a folder with mode 0700. Raises Failure when it belongs to another user."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     owner = folder.stat().st_uid
     if owner != os.geteuid():
-        raise Failure(f"{folder} belongs to user {owner}, who made it; run as that user, or use another --data folder.")
+        raise Failure(f"{folder} belongs to user {owner}; run as that user, or use another --data folder.")
     folder.chmod(0o700)
     return folder
 
 
 def read_or_create_secret(file: Path, make: Callable[[], str] = random_key) -> str:
-    """Return the secret in the file, making it first when there is none; it is written at once or not at all."""
+    """Return the secret in a file, generating it on first use; the file is written atomically."""
     try:
         written = file.read_text(encoding="utf-8").strip()
     except FileNotFoundError:

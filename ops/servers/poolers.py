@@ -18,10 +18,10 @@ TIMEOUT_SECONDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The ways to the database: that of `url`, and that of `listen_url` or, without one, of `url` again.
+    """Connections to the database: by `url`, and by `listen_url` (default: `url` again).
 
-    `is_notified` says whether a notification sent over the first arrives at the second while that is idle. Behind a
-    pooler in transaction mode it does not, and nothing that is set for a session holds there either.
+    `is_notified` is whether a notification sent over the first arrives at the second while that is idle. Behind a
+    pooler in transaction mode it does not, and session settings are lost there, too.
     """
 
     is_pooled: bool
@@ -36,7 +36,7 @@ class Route:
 
 
 def find_route(settings: Database) -> Route:
-    """Find out. Raises Failure when a server does not answer."""
+    """Test both connections. Raises Failure when a server does not answer."""
     channel = f"zenzefi_probe_{uuid.uuid4().hex}"
     listening = _connect("database.listen_url" if settings.listen_url else "DATABASE_URL", settings.direct_url)
     try:
@@ -57,14 +57,14 @@ def find_route(settings: Database) -> Route:
 
 
 def require_session_pooling(settings: Database) -> None:
-    """Raise Failure when LISTEN, a dump or a restore would not work over the way that the settings name."""
+    """Raise Failure when LISTEN, a dump or a restore would not work over the configured connection."""
     found = find_route(settings)
     if found.is_notified:
         return
     if found.is_direct_pooled:
         raise Failure(
-            "A pooler in transaction mode stands in front of the database: revocations would not be heard, and dumps"
-            " would leave settings to other clients. Set [database] listen_url to the address of PostgreSQL itself."
+            "A pooler in transaction mode stands in front of the database: revocations would not arrive, and dumps"
+            " would leak session settings. Set [database] listen_url to the address of PostgreSQL itself."
         )
     raise Failure("[database] listen_url names another database than DATABASE_URL does.")
 
@@ -80,7 +80,7 @@ def _connect(name: str, url: str) -> connection:
 
 
 def _is_notified(listening: connection) -> bool:
-    """Wait for the notification without a query: its answer would let a pooler pass on what it otherwise drops."""
+    """Wait for the notification without a query: a query would let a pooler pass on what it otherwise drops."""
     waiting, until = select.poll(), time.monotonic() + TIMEOUT_SECONDS
     waiting.register(listening, select.POLLIN)
     while not listening.notifies and (left := until - time.monotonic()) > 0:
@@ -90,4 +90,4 @@ def _is_notified(listening: connection) -> bool:
 
 
 def _reason(error: psycopg2.Error) -> str:
-    return (str(error).strip().splitlines() or ["no reason was given"])[0]
+    return (str(error).strip().splitlines() or ["no reason given"])[0]

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own in a folder: made once, reachable by its owner alone, stopped with the launcher."""
+"""Private PostgreSQL server in a folder: created on first use, accessible to its owner only."""
 
 import locale
 import os
@@ -20,7 +20,7 @@ from ops.processes.secret_files import read_or_create_secret
 from ops.servers.binaries import Postgres, find_postgres
 
 ADMIN = "postgres"
-ROLE = "zenzefi"  # owns the database of the same name, and is no superuser
+ROLE = "zenzefi"  # owner of the database of the same name, not a superuser
 SOCKET_PORT = 5432  # only names the socket file
 SETTINGS = {
     "timezone": "UTC",
@@ -29,8 +29,8 @@ SETTINGS = {
     "unix_socket_permissions": "0700",
     "password_encryption": "scram-sha-256",
 }
-# No statement that fails or is slow may leave its values in the server's log: an INSERT of a user holds a password
-# hash, and the DETAIL of a duplicate key the address. TERSE leaves DETAIL out, PANIC the statement.
+# Failed and slow statements must not leave values in the server's log: an INSERT of a user contains a password hash,
+# and the DETAIL of a duplicate key the e-mail address. TERSE omits DETAIL, PANIC the statement.
 QUIET_LOG = {
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
@@ -41,15 +41,15 @@ QUIET_LOG = {
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }
-# A temporary server need not survive a power cut. What was committed survives a kill: commits stay synchronous.
+# A temporary server need not survive a power cut; committed data survives a kill.
 FAST = {"fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "10min"}
 
 
 class PostgresServer:
-    """`with PostgresServer(folder) as server:` makes the folder a database cluster, starts it and stops it again.
+    """`with PostgresServer(folder) as server:` creates a database cluster if needed, starts it and stops it again.
 
-    Data and socket are in `folder`, passwords in `secrets` (by default a folder inside), both made where missing.
-    `fast=True` is for tests: data do not survive a power cut, but do survive `kill()` and a later `start()`.
+    Data and socket are in `folder`, passwords in `secrets` (default: a folder beside it); both are created if missing.
+    `fast=True` is for tests: data survives `kill()` and a later `start()`, but not a power cut.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class PostgresServer:
 
     @cached_property
     def child(self) -> Child:
-        """The server's process; `prepare` must have run before it is spawned."""
+        """The server's process; call `prepare` before it is spawned."""
         return Child(
             name="postgres",
             command=self._command(),
@@ -85,22 +85,22 @@ class PostgresServer:
             log=self._log,
             environment=self._environment(),
             ready=lambda _: self._is_ready(),
-            stop_signal=signal.SIGINT,  # "fast": ends connections and writes everything down
+            stop_signal=signal.SIGINT,  # "fast" shutdown: ends connections and writes a checkpoint
             stop_seconds=30.0,
             death_signal=signal.SIGINT,
         )
 
     def start(self) -> None:
-        """Make the cluster if there is none, start the server and wait until the database can be used."""
+        """Create the cluster if needed, start the server and wait until the database is usable."""
         self.prepare()
         self.child.start()
 
     def stop(self) -> None:
-        """Stop the server in good order."""
+        """Stop the server cleanly."""
         self.child.stop()
 
     def kill(self) -> None:
-        """End the server as a power cut would: no warning, no clean shutdown."""
+        """Kill the server without a clean shutdown."""
         self.child.kill()
 
     def __enter__(self) -> "PostgresServer":
@@ -113,7 +113,7 @@ class PostgresServer:
         self.stop()
 
     def prepare(self) -> None:
-        """Make the cluster if there is none, and end a server that a killed launcher left on it."""
+        """Create the cluster if needed, and end a server that a killed launcher left behind."""
         self._secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         account = self._account
@@ -123,9 +123,9 @@ class PostgresServer:
             raise Failure(f"The passwords of the database in {self.folder} are missing from {self._secrets}.")
         self._make_folder(self._socket, account)
         if not stale.end(stale.with_working_folder(self.data.resolve()), signal.SIGINT, 20):
-            raise Failure(f"Another PostgreSQL works in {self.data} and cannot be stopped.")
-        # Nothing runs on the folder now. After a crash of the machine the number in this file may be another program's,
-        # and PostgreSQL would refuse to start.
+            raise Failure(f"Another PostgreSQL uses {self.data} and cannot be stopped.")
+        # No server uses the folder now. After a crash of the machine the process id in this file may belong to another
+        # program, and PostgreSQL would refuse to start.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     @property
@@ -139,7 +139,7 @@ class PostgresServer:
         except FileNotFoundError:
             return find_postgres()
         except PermissionError:
-            raise Failure(f"{self.folder} belongs to another user, who made it; use another --data folder.") from None
+            raise Failure(f"{self.folder} belongs to another user; use another --data folder.") from None
         return find_postgres(major)
 
     @cached_property
@@ -147,7 +147,7 @@ class PostgresServer:
         return unix_account.choose(self.folder, self._binaries.folder / "postgres")
 
     def _initialise(self, account: unix_account.Account) -> None:
-        """Run initdb on a folder beside the final one, which gets its name only when all went well."""
+        """Run initdb in a temporary folder and rename it when it succeeded."""
         fresh, password_file = self.folder / "data.new", self.folder / "password.new"
         shutil.rmtree(fresh, ignore_errors=True)
         self._make_folder(fresh, account)
@@ -164,7 +164,7 @@ class PostgresServer:
         password_file.unlink()
         if done.returncode != 0:
             shutil.rmtree(fresh, ignore_errors=True)
-            raise Failure(f"initdb could not make a database in {self.folder}: {last_line(self._log)}")
+            raise Failure(f"initdb could not create a database in {self.folder}: {last_line(self._log)}")
         fresh.rename(self.data)
 
     def _command(self) -> list[str]:
@@ -178,12 +178,12 @@ class PostgresServer:
         return [str(self._binaries.folder / "postgres"), "-D", str(self.data), *options]
 
     def _environment(self) -> dict[str, str]:
-        """Return an environment without the caller's PG* variables, which would change what is started."""
+        """Return an environment without the caller's PG* variables, which PostgreSQL would read."""
         environment = {"PATH": os.environ.get("PATH", os.defpath), "TZ": "UTC", "LC_ALL": _locale()}
         return environment | ({MARK: self._mark} if self._mark else {})
 
     def _is_ready(self) -> bool:
-        """Tell whether the database can be used; the first time, make role and database."""
+        """Return whether the database is usable; the first time, create role and database."""
         try:
             if not self._provisioned:
                 self._provision()
@@ -226,7 +226,7 @@ class PostgresServer:
 
 
 def _locale() -> str:
-    """Return the locale that sorts by code point and knows every letter, or plain C where it is missing."""
+    """Return C.UTF-8, which sorts by code point, or C where it is missing."""
     before = locale.setlocale(locale.LC_CTYPE)
     try:
         locale.setlocale(locale.LC_CTYPE, "C.UTF-8")

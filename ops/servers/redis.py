@@ -1,4 +1,4 @@
-"""A Redis (or Valkey) server of our own in a folder: keeps its data, reachable by its owner alone."""
+"""Private Redis or Valkey server in a folder: persistent, accessible to its owner only."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ class RedisServer:
 
     @cached_property
     def child(self) -> Child:
-        """The server's process; `prepare` must have run before it is spawned."""
+        """The server's process; call `prepare` before it is spawned."""
         environment = {"PATH": os.environ.get("PATH", os.defpath), "TZ": "UTC"}
         return Child(
             name="redis",
@@ -61,11 +61,11 @@ class RedisServer:
         self.child.start()
 
     def stop(self) -> None:
-        """Stop the server in good order."""
+        """Stop the server cleanly."""
         self.child.stop()
 
     def kill(self) -> None:
-        """End the server as a power cut would."""
+        """Kill the server without a clean shutdown."""
         self.child.kill()
 
     def __enter__(self) -> "RedisServer":
@@ -81,7 +81,7 @@ class RedisServer:
         """Write the configuration, and end a server that a killed launcher left in the folder."""
         private_folder(self.folder)
         if not stale.end(stale.with_working_folder(self.folder.resolve()), signal.SIGTERM, 10):
-            raise Failure(f"Another Redis works in {self.folder} and cannot be stopped.")
+            raise Failure(f"Another Redis uses {self.folder} and cannot be stopped.")
         configuration = self.folder / "redis.conf"
         configuration.touch(0o600)
         configuration.write_text(self._configuration(), encoding="utf-8")
@@ -96,7 +96,7 @@ class RedisServer:
         return read_or_create_secret(self._secrets / "redis.password")
 
     def _configuration(self) -> str:
-        """Return the configuration; the password stands here and not on a command line that others can read."""
+        """Return the configuration file; a password on the command line would be visible to other users."""
         folder = str(self.folder).replace("\\", "\\\\").replace('"', '\\"')
         lines = [
             f'dir "{folder}"',
@@ -119,7 +119,7 @@ class RedisServer:
         client = redis.Redis.from_url(self.url, socket_timeout=2, socket_connect_timeout=2)
         try:
             return bool(client.ping())
-        except redis.RedisError:  # not there yet, or still reading its data
+        except redis.RedisError:  # not started yet, or still loading its data
             return False
         finally:
             client.close()

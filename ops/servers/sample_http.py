@@ -1,4 +1,4 @@
-"""The little HTTP/1.1 that the sample upstream speaks: bodies are hashed and not kept, replies may be streamed."""
+"""Minimal HTTP/1.1 server for the sample upstream: request bodies are only hashed, replies may be streamed."""
 
 import asyncio
 import contextlib
@@ -10,18 +10,18 @@ from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
 CHUNK = 64 * 1024
-# For a whole head, and for each piece of a body: a client that sends half a request does not stay for ever.
+# Time limit for a head and for each piece of a body, against clients that send half a request.
 READ_SECONDS = 75.0
 JSON = "application/json"
 
 
 class BadRequest(Exception):
-    """The bytes that came are no HTTP/1.1 request."""
+    """The received bytes are not an HTTP/1.1 request."""
 
 
 @dataclass
 class Request:
-    """A request whose body has been read and hashed, and not kept."""
+    """A request whose body was read and hashed, but not kept."""
 
     method: str
     target: str
@@ -43,7 +43,7 @@ class Request:
 
 @dataclass
 class Reply:
-    """A reply: a body at once, or a stream of it with its length when that is known."""
+    """A reply: a whole body, or a stream with its length if known."""
 
     body: bytes = b""
     content_type: str = JSON
@@ -55,7 +55,7 @@ class Reply:
 async def serve_connection(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Callable[[Request], Awaitable[Reply]]
 ) -> None:
-    """Answer one request after the other on a connection until either side ends it."""
+    """Answer the requests of a connection until either side closes it."""
     try:
         while True:
             try:
@@ -119,7 +119,7 @@ async def _line(reader: asyncio.StreamReader, end: bytes = b"\r\n") -> bytes:
 
 async def _exactly(reader: asyncio.StreamReader, length: int) -> AsyncIterator[bytes]:
     if length < 0:
-        raise BadRequest("a body cannot be shorter than nothing")
+        raise BadRequest("a negative Content-Length")
     while length:
         async with asyncio.timeout(READ_SECONDS):
             piece = await reader.read(min(length, CHUNK))
@@ -130,7 +130,7 @@ async def _exactly(reader: asyncio.StreamReader, length: int) -> AsyncIterator[b
 
 
 async def _send(writer: asyncio.StreamWriter, reply: Reply, method: str, keep: bool) -> None:
-    """Send head and a short body in one piece: in two, each reply would wait for a delayed acknowledgement."""
+    """Send head and a short body in one write: with two, each reply would wait for a delayed ACK."""
     length = len(reply.body) if reply.stream is None else reply.length
     lines = [f"HTTP/1.1 {reply.status.value} {reply.status.phrase}", f"Content-Type: {reply.content_type}"]
     lines.append("Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}")

@@ -47,7 +47,7 @@ async def answer(request: Request) -> Reply:  # noqa: PLR0911 - a table of paths
 
 
 async def _pattern(length: int) -> AsyncIterator[bytes]:
-    """Yield bytes that count from 0 to 255 and again, so that a test knows them beforehand."""
+    """Yield a repeating sequence of the bytes 0 to 255, which tests can predict."""
     for start in range(0, length, CHUNK):
         yield PATTERN[: min(CHUNK, length - start)]
 
@@ -63,13 +63,13 @@ def _index() -> bytes:
     links = "".join(f'<li><a href="/{html.escape(place)}">/{html.escape(place)}</a></li>' for place in places)
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><title>Sample upstream</title>"
-        "<h1>Sample upstream</h1><p>This small server stands in for the one that is sold. It is reached through the"
-        f" proxy, with an access token.</p><ul>{links}</ul></html>\n"
+        "<h1>Sample upstream</h1><p>This server stands in for the real upstream. It is reached through the proxy,"
+        f" with an access token.</p><ul>{links}</ul></html>\n"
     ).encode()
 
 
 def _missing() -> Reply:
-    return Reply(as_json({"detail": "There is nothing here."}), status=HTTPStatus.NOT_FOUND)
+    return Reply(as_json({"detail": "Not found."}), status=HTTPStatus.NOT_FOUND)
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

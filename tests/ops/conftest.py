@@ -1,4 +1,4 @@
-"""A small house with stubs in place of portal, proxy and jobs, so that the launcher alone is tested."""
+"""A small installation with stubs in place of portal, proxy and jobs, so that the launcher alone is tested."""
 
 import json
 import os
@@ -85,7 +85,7 @@ print(json.dumps({"admin_email": "admin@example.test", "admin_created": number =
 REAL = ("__init__", "certificates", "line", "places", "sockets", "supervisor")
 
 
-def make_house(folder: Path) -> Path:
+def make_installation(folder: Path) -> Path:
     """Copy the launcher and the settings to a folder, with stubs for the rest."""
     ignore = shutil.ignore_patterns("__pycache__")
     for package in ("ops", "models"):
@@ -101,11 +101,11 @@ def make_house(folder: Path) -> Path:
     return folder
 
 
-class House:
+class StubInstallation:
     """The launcher in a folder of its own, run as a person would run it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = make_house(folder / "house")
+        self.folder = make_installation(folder / "installation")
         self.data = folder / "d"
         self.ready_file = folder / "ready.json"
         self.started: list[subprocess.Popen[str]] = []
@@ -179,7 +179,7 @@ def gone(pid: int) -> bool:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
-    yield house
-    house.close()
+def installation(tmp_path: Path) -> Iterator[StubInstallation]:
+    installation = StubInstallation(tmp_path)
+    yield installation
+    installation.close()

@@ -22,15 +22,15 @@ from ops.dev.bench.money import run as money
 from ops.dev.bench.sizes import FULL, QUICK, Sizes
 from ops.dev.bench.targets import program
 
-SPARE_FILES = 1000  # descriptors that a process needs for anything but idle connections
+SPARE_FILES = 1000  # descriptors that a process needs besides idle connections
 
 
 class Terminated(Exception):
-    """Somebody asked the benchmark to end."""
+    """The benchmark was terminated."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure; returns the exit code. A bar that is missed is told, and is no failure of the command."""
+    """Run the benchmark; returns the exit code. A missed target is reported and is not an error."""
     options = _parse(arguments)
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -52,22 +52,22 @@ def main(arguments: Sequence[str]) -> int:
     except Failure as failure:
         print_error(str(failure))
     except (OSError, ValueError) as error:
-        print_error(f"The benchmark cannot go on: {error}.")
+        print_error(f"The benchmark failed: {error}.")
     except (KeyboardInterrupt, Terminated):
         print_error("The benchmark was interrupted.")
     return 1
 
 
 def run(sizes: Sizes) -> dict[str, Any]:
-    """Start everything, measure everything, stop everything; returns the figures."""
+    """Start, measure and stop everything; returns the figures."""
     tool = program("wrk")
-    missing = [] if tool else ["wrk is not on this machine, so that no small replies were measured (apt install wrk)."]
+    missing = [] if tool else ["wrk is not installed: small replies were not measured (apt install wrk)."]
     if program("nginx") is None:
         missing.append("nginx is not installed: the upstream is a slower asyncio server (apt install nginx).")
     machine = _machine()
     print_line("Measuring the proxy")
-    with start_environment(sizes) as standing:
-        targets = standing.targets
+    with start_environment(sizes) as environment:
+        targets = environment.targets
         alone = [target for target in targets if target.name == "zenzefi, 64 tokens"]
         one, two = min(alone, key=lambda target: target.workers), max(alone, key=lambda target: target.workers)
         return {
@@ -75,30 +75,30 @@ def run(sizes: Sizes) -> dict[str, Any]:
             "machine": machine,
             "sizes": asdict(sizes),
             "missing": missing,
-            # Idle connections first: a worker that has served thousands keeps memory and would need no more.
+            # Idle connections first: a worker that has served many requests would reuse freed memory.
             "idle": measure.idle(one, _affordable(sizes)),
             "loads": measure.loads(targets, sizes, tool) if tool else [],
             "transfers": measure.transfers(targets, sizes),
-            "revokes": revocation_latency.measure(two, standing.environment, standing.spares, tool),
-            # The same without us, briefly: what this machine and the client itself add to the latencies.
+            "revokes": revocation_latency.measure(two, environment.variables, environment.spares, tool),
+            # The upstream alone, briefly: the latency of this machine and the client.
             "steady_alone": measure.steady(targets[0], replace(sizes, steady_seconds=min(sizes.steady_seconds, 10.0))),
             "steady": measure.steady(two, sizes),
         }
 
 
 def _measure_one(options: argparse.Namespace) -> int:
-    """Run one of the smaller benchmarks."""
+    """Run the benchmark of the shop or of inspections."""
     machine = _machine()
     if options.money:
         print_line("Measuring the shop")
         name, measured = "money", money.run(money.QUICK if options.quick else money.FULL)
-        words = money.text(measured)
+        tables = money.text(measured)
     else:
-        print_line("Measuring what it costs to show flows")
+        print_line("Measuring inspections")
         name, measured = "inspect", inspection.measure(inspection.QUICK if options.quick else inspection.FULL)
-        words = inspection.text(measured)
+        tables = inspection.text(measured)
     results = {"made_at": clock.now().isoformat(timespec="seconds"), "machine": machine, **measured}
-    written = f"{report.heading(machine)}\n\n{words}"
+    written = f"{report.heading(machine)}\n\n{tables}"
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     (options.out / f"{name}.txt").write_text(written, encoding="utf-8")
@@ -109,7 +109,7 @@ def _measure_one(options: argparse.Namespace) -> int:
 
 
 def _affordable(sizes: Sizes) -> Sizes:
-    """Keep to the number of files that the system lets a process open; a worker needs two for each connection."""
+    """Limit the idle connections to the open files that are allowed; a worker needs two for each connection."""
     most = max((os.sysconf("SC_OPEN_MAX") - SPARE_FILES) // 2, 10)
     return replace(sizes, idle_connections=min(sizes.idle_connections, most))
 
@@ -129,10 +129,12 @@ def _machine() -> dict[str, Any]:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./zenzefi bench", description="Measure the proxy beside stock mitmproxy.")
-    parser.add_argument("--quick", action="store_true", help="a good minute instead of nine; figures are rougher")
-    parser.add_argument("--money", action="store_true", help="measure purchases, callbacks and the books instead")
-    parser.add_argument("--inspect", action="store_true", help="measure what it costs to show flows instead")
-    parser.add_argument("--steady", type=float, metavar="SECONDS", help="how long the fixed rate lasts")
+    parser.add_argument("--quick", action="store_true", help="about a minute instead of nine; less precise")
+    parser.add_argument(
+        "--money", action="store_true", help="measure purchases, payment callbacks and ledger verification instead"
+    )
+    parser.add_argument("--inspect", action="store_true", help="measure the cost of inspections instead")
+    parser.add_argument("--steady", type=float, metavar="SECONDS", help="duration of the fixed rate")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="bench.json of an earlier run")
     folder = REPOSITORY / ".zenzefi" / "bench" / clock.now().strftime("%Y%m%d-%H%M%S")
     parser.add_argument(

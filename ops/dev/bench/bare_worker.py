@@ -1,4 +1,4 @@
-"""A worker that admits everybody, to measure the HTTP layer alone."""
+"""A proxy worker without admission policy, to measure the HTTP layer alone."""
 
 import argparse
 import asyncio

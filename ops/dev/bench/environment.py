@@ -1,4 +1,4 @@
-"""Everything a run needs, started in a temporary folder and gone afterwards, whatever happens."""
+"""Servers and processes of a benchmark run, in a temporary folder that is removed afterwards."""
 
 import contextlib
 import os
@@ -24,23 +24,23 @@ from ops.servers import PostgresServer, RedisServer
 TOKENS = 64
 START_SECONDS = 60.0
 LOG_LINES = 12
-# A caller's own settings, made for a real installation, must not reach what is measured.
+# Settings in the caller's environment belong to a real installation and must not affect the benchmark.
 FOREIGN = ("ZENZEFI_", "DATABASE_URL", "REDIS_URL", "PG")
 UNLIMITED = "1000000000"
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What stands: the targets, the upstream alone first; the workers' environment; and tokens that may be revoked."""
+    """The running targets, the upstream first; the workers' variables; and access tokens that may be revoked."""
 
     targets: list[Target]
-    environment: dict[str, str]
+    variables: dict[str, str]
     spares: list[str]
 
 
 @dataclass(frozen=True)
 class Servers:
-    """A folder with a PostgreSQL and a Redis of its own, and the processes that were started on it."""
+    """A folder with a private PostgreSQL and Redis, and the processes started in it."""
 
     folder: Path
     environment: dict[str, str]
@@ -48,21 +48,21 @@ class Servers:
     children: list[Child]
 
     def start(self, child: Child) -> None:
-        """Start a process that ends with the run."""
+        """Start a process that is stopped with the run."""
         self.children.append(child)
         child.spawn()
 
 
 @contextlib.contextmanager
 def start_environment(sizes: Sizes) -> Iterator[Environment]:
-    """Start servers, upstream and targets; all of it is gone afterwards."""
-    with start_servers() as under:
-        yield _start_targets(under, sizes)
+    """Start servers, upstream and targets; all are stopped afterwards."""
+    with start_servers() as servers:
+        yield _start_targets(servers, sizes)
 
 
 @contextlib.contextmanager
 def start_servers() -> Iterator[Servers]:
-    """Start the servers; they and everything that was started on them are gone afterwards."""
+    """Start the servers; they and all processes started with them are stopped afterwards."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     children: list[Child] = []
@@ -82,8 +82,8 @@ def start_servers() -> Iterator[Servers]:
                     child.request_stop()
                 for child in reversed(children):
                     child.stop()
-                servers = {*stale.with_working_folder(postgres.data), *stale.with_working_folder(redis.folder)}
-                stale.end({*stale.with_mark(str(folder))} - servers, signal.SIGTERM, 5)
+                own = {*stale.with_working_folder(postgres.data), *stale.with_working_folder(redis.folder)}
+                stale.end({*stale.with_mark(str(folder))} - own, signal.SIGTERM, 5)
                 redis.stop()
                 postgres.stop()
     finally:
@@ -92,10 +92,10 @@ def start_servers() -> Iterator[Servers]:
 
 def _environment(folder: Path, database: str, redis: str) -> dict[str, str]:
     inherited = {name: value for name, value in child_environment().items() if not name.startswith(FOREIGN)}
-    made = {f"ZENZEFI_{name}".replace(".", "__").upper(): make() for name, make in SECRETS.items()}
+    secrets = {f"ZENZEFI_{name}".replace(".", "__").upper(): make() for name, make in SECRETS.items()}
     return {
         **inherited,
-        **made,
+        **secrets,
         "DATABASE_URL": database,
         "REDIS_URL": redis,
         # Limits that are never reached but still counted.
@@ -106,20 +106,20 @@ def _environment(folder: Path, database: str, redis: str) -> dict[str, str]:
     }
 
 
-def _start_targets(under: Servers, sizes: Sizes) -> Environment:
-    folder, environment = under.folder, under.environment
+def _start_targets(servers: Servers, sizes: Sizes) -> Environment:
+    folder, environment = servers.folder, servers.environment
     tokens, demo = folder / "tokens", folder / "demo"
     with Step("Database and tokens"):
         _write(demo, [sample_buyers.migrate(environment)])
         bought = buy_tokens(environment, TOKENS + sizes.revokes)
         _write(tokens, bought[:TOKENS])
     with Step("Upstream, gateways and workers"):
-        make = TargetFactory(folder, environment, under.start, tokens, demo)
+        make = TargetFactory(folder, environment, servers.start, tokens, demo)
         upstream = make.upstream(sizes.transfer_bytes)
         targets = [upstream, make.mitmdump(upstream.port)]
         for workers in (1, 2):
             targets += [make.layer(upstream.port, workers), *make.zenzefi(upstream.port, workers)]
-        for child in under.children:
+        for child in servers.children:
             wait(child)
     return Environment(targets, environment, bought[TOKENS:])
 
@@ -131,12 +131,12 @@ def buy_tokens(environment: Mapping[str, str], count: int) -> list[str]:
 
 
 def wait(child: Child) -> None:
-    """Wait until a process serves; what it has logged is told, because the log goes with the folder."""
+    """Wait until a process is ready; a Failure includes the end of its log, which is removed with the folder."""
     try:
         child.wait_ready(START_SECONDS)
     except Failure as failure:
-        said = child.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
-        raise Failure("\n".join([str(failure), *said])) from None
+        lines = child.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+        raise Failure("\n".join([str(failure), *lines])) from None
 
 
 def _write(file: Path, lines: list[str]) -> None:

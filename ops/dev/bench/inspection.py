@@ -1,8 +1,8 @@
-"""`./zenzefi bench --inspect`: what it costs to show flows, and what becomes of memory while very many are shown.
+"""`./zenzefi bench --inspect`: cost of an inspection in throughput and memory.
 
-1. One worker, loaded; in turns with nothing shown and with everything shown, by the settings as they are.
-2. mitmweb is killed in the middle of a load.
-3. A worker that shows all it can, until mitmweb was given so many flows.
+1. Load on one worker, alternating without and with an inspection of everything.
+2. mitmweb is killed during a load.
+3. A worker records flows at a fixed rate until mitmweb has received a number of them; memory is sampled.
 """
 
 import contextlib
@@ -39,16 +39,16 @@ from ops.processes.ports import LOOPBACK, free_port
 
 CONNECTIONS = 32
 SMALL_BODY = 1024
-# A rate at which the worker can copy nearly every flow.
+# A rate at which the worker can record nearly every flow.
 FLOOD_RATE, FLOOD_SECONDS = 1000, 5.0
-# Workers take up what is to be shown within a second.
+# Workers apply a changed inspection within a second.
 SETTLE_SECONDS = 1.0
 MIB = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured."""
+    """Sizes of a run."""
 
     rounds: int
     seconds: int
@@ -60,10 +60,10 @@ QUICK = Sizes(1, 2, 5_000)
 
 
 def measure(amount: Sizes) -> dict[str, Any]:
-    """Run it all; returns the figures. Raises Failure where wrk is missing."""
+    """Run all measurements; returns the figures. Raises Failure without wrk."""
     tool = program("wrk")
     if tool is None:
-        raise Failure("wrk is not on this machine (apt install wrk).")
+        raise Failure("wrk is not installed (apt install wrk).")
     with start_servers() as under:
         tokens, demo = under.folder / "tokens", under.folder / "demo"
         demo.write_text(sample_buyers.migrate(under.environment) + "\n", encoding="utf-8")
@@ -93,10 +93,10 @@ def _load(tool: str, target: Target, seconds: int) -> wrk.Load:
 
 
 def _alternate(under: Servers, tool: str, target: Target, amount: Sizes) -> dict[str, Any]:
-    """Load the worker in turns, with nothing shown and with everything."""
+    """Load the worker, alternating without and with an inspection of everything."""
     off, on = [], []
     added = _flow_count(under)
-    with Step("In turns, nothing and everything shown"):
+    with Step("Without and with inspection"):
         for _ in range(amount.rounds):
             off.append(_load(tool, target, amount.seconds))
             with _inspect_everything(under):
@@ -112,7 +112,7 @@ def _alternate(under: Servers, tool: str, target: Target, amount: Sizes) -> dict
 
 
 def _killed(under: Servers, tool: str, target: Target, amount: Sizes) -> dict[str, Any]:
-    """Kill mitmweb while the worker is loaded and everything is shown."""
+    """Kill mitmweb during a load with an inspection of everything."""
     with Step("Killing mitmweb under load"), _inspect_everything(under), _viewer(under) as viewer:
         before = _load(tool, target, amount.seconds)
         threading.Timer(amount.seconds / 2, os.kill, (viewer.pid, signal.SIGKILL)).start()
@@ -121,7 +121,7 @@ def _killed(under: Servers, tool: str, target: Target, amount: Sizes) -> dict[st
 
 
 def _flood(under: Servers, target: Target, amount: Sizes) -> dict[str, Any]:
-    """Show all that the worker can copy, until there were so many flows; the memory of all three on the way."""
+    """Record flows until there were `sizes.flows`; sample the memory of worker, mitmweb and stream."""
     marks: list[dict[str, Any]] = []
     secrets = target.tokens.read_text(encoding="utf-8").split()
     with Step(f"{amount.flows:,} flows to mitmweb") as step, _inspect_everything(under), _viewer(under) as viewer:
@@ -142,7 +142,7 @@ def _flood(under: Servers, target: Target, amount: Sizes) -> dict[str, Any]:
                 }
             )
         seconds = time.monotonic() - began
-        # So long mitmweb may be behind.
+        # Let mitmweb catch up.
         time.sleep(SETTLE_SECONDS)
     figures = {"seconds": round(seconds, 1), "requests": offered, "errors": errors, "p95": round(median(p95), 1)}
     return {**figures, "marks": marks}
@@ -157,14 +157,14 @@ def _redis(under: Servers) -> Any:
 
 
 def _flow_count(under: Servers) -> int:
-    """Return how many flows were ever put into the stream."""
+    """Return how many flows were ever added to the stream."""
     redis = _redis(under)
     return int(redis.xinfo_stream(FLOWS)["entries-added"]) if redis.exists(FLOWS) else 0
 
 
 @contextlib.contextmanager
 def _inspect_everything(under: Servers) -> Iterator[None]:
-    """Have everything shown, as an admin would."""
+    """Run an inspection of everything, as an admin would start it."""
     settings = config.load_settings(under.environment)
     engine = database.connect(settings.database)
     factory = database.sessions(engine)
@@ -204,11 +204,11 @@ def _viewer(under: Servers) -> Iterator[Child]:
 
 
 def text(found: dict[str, Any]) -> str:
-    """Write the figures for people."""
+    """Return the figures as text."""
     turns, killed, flood = found["turns"], found["killed"], found["flood"]
     loads = {
-        "nothing shown": turns["off"],
-        "everything shown": turns["on"],
+        "no inspection": turns["off"],
+        "inspection of everything": turns["on"],
         "before mitmweb was killed": killed["before"],
         "while it was killed": killed["during"],
     }
@@ -216,8 +216,8 @@ def text(found: dict[str, Any]) -> str:
         f"  {name:<28}{load['per_second']:>8,.0f} requests/s, p95 {load['p95']:.1f} ms, {load['errors']} errors"
         for name, load in loads.items()
     ]
-    lines += [f"  With everything shown, {turns['ratio']:.3f} of the rate; {turns['shown']:,} flows were shown.", ""]
-    lines.append(f"  {'flows shown':>12}{'worker MiB':>12}{'mitmweb MiB':>12}{'stream MiB':>12}")
+    lines += [f"  With inspection, {turns['ratio']:.3f} of the rate; {turns['shown']:,} flows were recorded.", ""]
+    lines.append(f"  {'flows':>12}{'worker MiB':>12}{'mitmweb MiB':>12}{'stream MiB':>12}")
     marks = flood["marks"]
     lines += [
         f"  {mark['shown']:>12,}{mark['worker_mib']:>12.1f}{mark['viewer_mib']:>12.1f}{mark['stream_mib']:>12.1f}"

@@ -150,7 +150,7 @@ async def _steady(port: int, secrets: Sequence[str], rate: int, seconds: float) 
 
 
 def arrivals(offered: int, errors: int, latencies: list[float]) -> Arrivals:
-    """Put latencies into figures."""
+    """Return the percentiles of latencies in ms."""
     ordered = sorted(latencies) or [0.0]
 
     def at(share: float) -> float:

@@ -1,4 +1,4 @@
-"""Takes the measurements, in turns, so that a slow minute of the machine touches everything alike."""
+"""Measurements of the proxy benchmark; targets alternate, so that a slow minute of the machine affects all alike."""
 
 import time
 from dataclasses import asdict
@@ -16,7 +16,7 @@ SETTLE_SECONDS = 0.5
 
 
 def loads(targets: list[Target], sizes: Sizes, tool: str) -> list[dict[str, Any]]:
-    """Small replies: every target under every number of connections, and once with a connection for each request."""
+    """Measure small replies: each target at each number of connections, and once with a connection per request."""
     cases = [(number, True) for number in sizes.connections] + [(ONE_PER_CONNECTION, False)]
     measured: dict[tuple[int, int, bool], list[wrk.Load]] = {}
     with Step("Warming up") as step:
@@ -44,19 +44,19 @@ def loads(targets: list[Target], sizes: Sizes, tool: str) -> list[dict[str, Any]
 
 
 def _rotated(count: int, by: int) -> list[int]:
-    """Return 0 to count-1, beginning elsewhere in each round: who comes first is not always the same."""
+    """Return 0 to count-1, rotated, so that another target comes first in each round."""
     return [(index + by) % count for index in range(count)]
 
 
 def _load(tool: str, target: Target, connections: int, seconds: int, *, keep: bool) -> wrk.Load:
     url = f"http://{LOOPBACK}:{target.port}/small"
-    # wrk counts from its first connection on, and opening hundreds takes a good part of a second.
+    # wrk counts from its first connection, and opening hundreds takes a good part of a second.
     seconds *= 2 if connections >= MANY else 1
     return wrk.run(tool, url, target.tokens, connections=connections, seconds=seconds, keep=keep)
 
 
 def transfers(targets: list[Target], sizes: Sizes) -> list[dict[str, Any]]:
-    """One big download and one big upload at a time, with the memory that the target takes for it."""
+    """Measure large downloads and uploads, one at a time, with the memory that the target adds."""
     rows: dict[tuple[str, str], list[tuple[float, int]]] = {}
     chosen = [target for target in targets if target.is_compared and _is_single(target)]
     with Step("Large transfers") as step:
@@ -84,7 +84,7 @@ def _is_single(target: Target) -> bool:
 
 
 def steady(target: Target, sizes: Sizes) -> dict[str, Any]:
-    """A fixed rate of requests, whatever the answers do, after a short while of the same."""
+    """Measure latencies at a fixed rate of requests, after a short warm-up."""
     with Step(f"{sizes.steady_rate} requests/s for {sizes.steady_seconds:g} s, {target.name}"):
         load_clients.steady(target.port, _secrets(target), sizes.steady_rate, min(sizes.steady_seconds / 4, 5.0))
         with memory.Growth(target.pids) as growth:
@@ -100,7 +100,7 @@ def steady(target: Target, sizes: Sizes) -> dict[str, Any]:
 
 
 def idle(target: Target, sizes: Sizes) -> dict[str, Any]:
-    """Connections that are kept open after one request, each with its kept upstream connection."""
+    """Measure the memory of idle connections, each with its kept upstream connection."""
     with Step(f"{sizes.idle_connections} idle connections"):
         before = memory.resident(target.pids())
         if not before:

@@ -1,4 +1,4 @@
-"""How much memory processes hold, and how much more while something happens."""
+"""Memory of processes, and its growth during a measurement."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ SAMPLE_SECONDS = 0.02
 
 
 def resident(pids: Sequence[int]) -> int:
-    """Return the bytes that the processes hold in memory together; those that are gone hold none."""
+    """Return the resident memory of processes in bytes; exited ones count as zero."""
     total = 0
     for pid in pids:
         try:
@@ -36,7 +36,7 @@ def process_tree(pid: int) -> list[int]:
 
 
 class Growth:
-    """`with Growth(pids) as growth:` samples memory; afterwards `growth.bytes` is the highest that was added."""
+    """`with Growth(pids) as growth:` samples memory; `growth.bytes` is the largest growth afterwards."""
 
     def __init__(self, pids: Callable[[], Sequence[int]]) -> None:
         self._pids = list(pids())

@@ -14,7 +14,7 @@ TARGET_CONNECTIONS = 32
 
 
 def text(results: Results, before: Results | None = None) -> str:
-    """Return the whole report; with the results of an earlier run beside those of this one."""
+    """Return the whole report, optionally compared with the results of an earlier run."""
     parts = [
         heading(results["machine"]),
         *(f"Left out: {sentence}" for sentence in results["missing"]),
@@ -30,7 +30,7 @@ def text(results: Results, before: Results | None = None) -> str:
 
 
 def heading(machine: Mapping[str, Any]) -> str:
-    """Say on what was measured."""
+    """Return a line about the machine."""
     return (
         f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']},"
         f" Python {machine['python']}, mitmproxy {machine['mitmproxy']}; load at the start {machine['load']}"
@@ -51,7 +51,7 @@ def _loads(rows: Sequence[Row], before: Results | None) -> Iterable[str]:
             old = earlier.get(_key(row))
             line.append(f"{row['per_second'] / old - 1:+.0%}" if old else "new")
         lines.append(line)
-    return [*table([*head, *(["since"] if before is not None else [])], lines), ""]
+    return [*table([*head, *(["change"] if before is not None else [])], lines), ""]
 
 
 def _key(row: Row) -> tuple[Any, ...]:
@@ -93,18 +93,18 @@ def _idle(row: Row | None) -> Iterable[str]:
 def _revokes(row: Row | None) -> Iterable[str]:
     if row is None:
         return []
-    name = f"{row['revokes']} revokes{' under full load' if row['loaded'] else ''}, until every worker obeyed"
+    name = f"{row['revokes']} revocations{' under full load' if row['loaded'] else ''}, until effective at every worker"
     line = [name, str(row["workers"]), *(f"{row[key]:.1f}" for key in ("p50", "p95", "highest"))]
-    return [*table(["revoke", "workers", "p50 ms", "p95 ms", "highest ms"], [line]), ""]
+    return [*table(["revocation", "workers", "p50 ms", "p95 ms", "highest ms"], [line]), ""]
 
 
 def _targets(found: Sequence[Row]) -> Iterable[str]:
     lines = [[row["bar"], row["wanted"], row["measured"], "met" if row["met"] else "MISSED"] for row in found]
-    return table(["bar", "wanted", "measured", ""], lines) if lines else []
+    return table(["target", "limit", "measured", ""], lines) if lines else []
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
-    """Align columns: text to the left, figures to the right; a column is one of figures when its cells are."""
+    """Return an aligned table: text to the left, columns of figures to the right."""
     widths = [max(len(cells[column]) for cells in (head, *lines)) for column in range(len(head))]
     figures = [
         column > 0 and all(cells[column][:1].isdigit() or cells[column][:1] in "+-" for cells in lines)
@@ -151,9 +151,9 @@ def compare_with_targets(results: Results) -> list[dict[str, Any]]:
     if revokes:
         middle, highest = revokes["p50"], revokes["highest"]
         wanted = f"under {REVOKE_MEDIAN_MS:g} ms"
-        judge("a revoke at every worker, median", wanted, f"{middle:.1f} ms", met=middle < REVOKE_MEDIAN_MS)
+        judge("a revocation at every worker, median", wanted, f"{middle:.1f} ms", met=middle < REVOKE_MEDIAN_MS)
         wanted = f"under {REVOKE_MS:g} ms"
-        judge("a revoke at every worker, slowest", wanted, f"{highest:.1f} ms", met=highest < REVOKE_MS)
+        judge("a revocation at every worker, slowest", wanted, f"{highest:.1f} ms", met=highest < REVOKE_MS)
     if steady:
         p95, errors, grown = steady["p95"], steady["errors"], steady["growth_mib"]
         name = f"{steady['rate']}/s"
@@ -172,7 +172,7 @@ def compare_with_targets(results: Results) -> list[dict[str, Any]]:
 
 
 def _at(results: Results, name: str) -> Row | None:
-    """Find a target's row at 32 kept connections, with as few workers as it has."""
+    """Return a target's row at 32 kept connections, with the fewest workers."""
     rows = [
         row
         for row in results["loads"]

@@ -1,7 +1,7 @@
-"""How soon every worker obeys a revoke, while all of them are loaded.
+"""Latency of a token revocation at all workers under load.
 
-A token holds a kept connection at each worker. From just before the revoke is committed until the last of them is
-closed is what is measured; a worker refuses new requests sooner than it closes connections.
+A token has a kept connection at each worker. The time from just before the commit of the revocation until the last
+connection is closed is measured; workers reject new requests earlier than they close connections.
 """
 
 import contextlib
@@ -32,16 +32,16 @@ from ops.dev.bench.targets import Target
 LOAD_CONNECTIONS = 32
 TIMEOUT_SECONDS = 10.0
 SETTLE_SECONDS = 0.2
-MAX_CONNECTIONS = 200  # connections until each worker has one
+MAX_CONNECTIONS = 200  # attempts until each worker has a connection
 
 
 def measure(target: Target, environment: Mapping[str, str], spares: Sequence[str], tool: str | None) -> dict[str, Any]:
-    """Revoke one token after the other; returns the seconds until the last worker obeyed, in figures."""
+    """Revoke one token after the other; returns percentiles of the latency in ms."""
     settings = config.load_settings(environment)
     engine = database.connect(settings.database)
     took: list[float] = []
     try:
-        with Step(f"{len(spares)} revokes under load") as step, _loaded(target, tool):
+        with Step(f"{len(spares)} revocations under load") as step, _loaded(target, tool):
             for number, secret in enumerate(spares, 1):
                 step.tick(f"{number} of {len(spares)}")
                 took.append(_revoke(target, settings, engine, secret))
@@ -61,7 +61,7 @@ def measure(target: Target, environment: Mapping[str, str], spares: Sequence[str
 
 @contextlib.contextmanager
 def _loaded(target: Target, tool: str | None) -> Iterator[None]:
-    """Keep the workers as busy as they can be."""
+    """Load the workers fully."""
     done = threading.Event()
 
     def load() -> None:
@@ -82,7 +82,7 @@ def _loaded(target: Target, tool: str | None) -> Iterator[None]:
 
 
 def _revoke(target: Target, settings: config.Settings, engine: Engine, secret: str) -> float:
-    """Revoke one token; returns the seconds until its connections at all workers are closed."""
+    """Revoke a token; returns the seconds until its connections at all workers are closed."""
     with contextlib.ExitStack() as stack:
         held = _connection_per_worker(target, secret, stack)
         time.sleep(SETTLE_SECONDS)
@@ -92,7 +92,7 @@ def _revoke(target: Target, settings: config.Settings, engine: Engine, secret: s
         with database.sessions(engine)() as session:
             known = token_lookup.find(session, secrets.hash_of(settings.tokens, secret))
             if known is None:
-                raise Failure("A token that was just bought is not there.")
+                raise Failure("A newly bought token is missing.")
             owner = users.by_id(session, known.user_id)
             revocation.revoke(session, owner, known.token_id, settings=settings, actor=PLATFORM)
             begun = time.perf_counter()
@@ -100,14 +100,14 @@ def _revoke(target: Target, settings: config.Settings, engine: Engine, secret: s
         while selector.get_map():
             ready = selector.select(TIMEOUT_SECONDS)
             if not ready:
-                raise Failure(f"A revoke was not obeyed within {TIMEOUT_SECONDS:g} s.")
+                raise Failure(f"A revocation was not effective within {TIMEOUT_SECONDS:g} s.")
             for key, _ in ready:
                 selector.unregister(key.fileobj)
         return time.perf_counter() - begun
 
 
 def _connection_per_worker(target: Target, secret: str, stack: contextlib.ExitStack) -> list[socket.socket]:
-    """Connect until each worker has a connection that the token has used; the kernel chooses the worker."""
+    """Open connections until each worker has one that the token has used; the kernel chooses the worker."""
     found: dict[int, socket.socket] = {}
     for _ in range(MAX_CONNECTIONS):
         connection = stack.enter_context(open_connection(target.port, secret))
@@ -116,11 +116,11 @@ def _connection_per_worker(target: Target, secret: str, stack: contextlib.ExitSt
             found.setdefault(worker, connection)
         if len(found) == target.workers:
             return list(found.values())
-    raise Failure("One of the workers takes no connection.")
+    raise Failure("One of the workers accepts no connection.")
 
 
 def _peer_process(connection: socket.socket, pids: Sequence[int]) -> int | None:
-    """Find the process that has the other end of a connection on this machine."""
+    """Return the process with the other end of a connection on this machine."""
     far, near = (f":{name[1]:04X}" for name in (connection.getpeername(), connection.getsockname()))
     for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
         fields = line.split()

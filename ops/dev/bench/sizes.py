@@ -1,4 +1,4 @@
-"""How much a run measures."""
+"""Sizes of a benchmark run."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ GIB = 1024 * MIB
 
 @dataclass(frozen=True)
 class Sizes:
-    """Seconds are those of one measurement; each is repeated `rounds` times and the median is told.
+    """Sizes of a run: each measurement takes `seconds`, is repeated `rounds` times, and the median is reported.
 
-    `connections` are kept open; a measurement with a connection for each request always comes on top.
+    `connections` are kept open; one more measurement uses a connection per request.
     """
 
     rounds: int
@@ -27,5 +27,5 @@ class Sizes:
 
 FULL = Sizes(3, 2, 2, (1, 32, 256), GIB, 2, 1000, 60.0, 5000, 60)
 QUICK = Sizes(1, 1, 1, (1, 32, 256), GIB // 4, 1, 1000, 5.0, 500, 20)
-# For the test of the bench itself: everything once, and nothing means anything.
+# For the test of the benchmark: everything once; the figures are meaningless.
 TINY = Sizes(1, 1, 0, (), 2 * MIB, 1, 50, 0.5, 10, 2)

@@ -1,4 +1,4 @@
-"""What is measured, and the processes of each."""
+"""Targets of the proxy benchmark and their processes."""
 
 import shutil
 import sys
@@ -18,24 +18,24 @@ BESIDE_PYTHON = Path(sys.executable).parent
 
 @dataclass(frozen=True)
 class Target:
-    """Something that serves the upstream's addresses; `pids` are the processes whose memory counts."""
+    """A server under test; `pids` are the processes whose memory is measured."""
 
     name: str
     workers: int
     port: int
     pids: Callable[[], list[int]]
     tokens: Path  # a file with one access token a line
-    is_compared: bool = True  # also in the measurements that are not about tokens
+    is_compared: bool = True  # also measured with large transfers
 
 
 def program(name: str) -> str | None:
-    """Find a program; servers are often not on a user's path."""
+    """Return the path of a program; servers are often in sbin."""
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin")
 
 
 @dataclass(frozen=True)
 class TargetFactory:
-    """Makes targets. Their processes are only started here; `start` keeps them until the end of the run."""
+    """Creates targets and starts their processes; `start` stops them at the end of the run."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -44,7 +44,7 @@ class TargetFactory:
     demo: Path
 
     def upstream(self, size: int) -> Target:
-        """The server behind everything: nginx if there is one, or a small one of our own."""
+        """Return the upstream: nginx if installed, otherwise a small asyncio server."""
         sink, port, found = free_port(), free_port(), program("nginx")
         own = self._python("upstream", "ops.dev.bench.upstream", "--port", str(sink), "--bytes", str(size), port=sink)
         self.start(own)
@@ -61,7 +61,7 @@ class TargetFactory:
         return Target("upstream alone (nginx)", 1, port, lambda: process_tree(child.pid), self.tokens)
 
     def mitmdump(self, upstream: int) -> Target:
-        """Stock mitmproxy in reverse mode, spared its log and told to stream what is large."""
+        """Return stock mitmproxy in reverse mode, without log, streaming large bodies."""
         port = free_port()
         command = [str(BESIDE_PYTHON / "mitmdump"), "--mode", f"reverse:http://{LOOPBACK}:{upstream}", "--quiet"]
         command += ["--listen-host", LOOPBACK, "--listen-port", str(port)]
@@ -71,7 +71,7 @@ class TargetFactory:
         return Target("mitmdump", 1, port, lambda: [child.pid], self.tokens)
 
     def layer(self, upstream: int, workers: int) -> Target:
-        """Our HTTP layer, admitting everybody."""
+        """Return the platform's HTTP layer without admission policy."""
         port = free_port()
         children = [
             self._python(
@@ -86,7 +86,7 @@ class TargetFactory:
         return Target("layer without policy", workers, port, lambda: [child.pid for child in children], self.tokens)
 
     def zenzefi(self, upstream: int, workers: int) -> list[Target]:
-        """The real thing with its supervisor; twice, as all tokens and the demo token alone use the same processes."""
+        """Return the proxy with its supervisor, twice: for all tokens and for the demo token alone."""
         port, file = free_port(), self.folder / f"workers-{workers}.json"
         more = {
             "ZENZEFI_UPSTREAM__URL": f"http://{LOOPBACK}:{upstream}",

@@ -1,7 +1,7 @@
-"""A small, fast HTTP/1.1 server to be the upstream of a benchmark.
+"""Small, fast HTTP/1.1 upstream for benchmarks.
 
-It knows three addresses: /small, a short JSON reply; /big, as many bytes as it was told; /upload, which reads a body
-and forgets it. Requests have a Content-Length or no body; anything else would measure this server and not the proxy.
+Paths: /small, a short JSON reply; /big, a body of the configured size; /upload, which discards a body. Requests have a
+Content-Length or no body: parsing more would measure this server and not the proxy.
 """
 
 import argparse
@@ -21,13 +21,13 @@ def _ok(length: int, body: bytes = b"") -> bytes:
 
 
 class Upstream(asyncio.Protocol):
-    """One connection: a head at a time, bodies counted down, big replies written as fast as they are taken."""
+    """One connection: heads are parsed, request bodies counted, and big replies written with back-pressure."""
 
     def __init__(self, big: int) -> None:
         self._big = big
         self._buffer = b""
-        self._body = 0  # what is still to come of a request's body
-        self._owed = 0  # what is still to be sent of a big reply
+        self._body = 0  # missing bytes of the request's body
+        self._owed = 0  # unsent bytes of a big reply
         self._is_paused = False
         self._transport: asyncio.Transport | None = None
 

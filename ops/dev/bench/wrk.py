@@ -1,4 +1,4 @@
-"""Drives wrk and reads what it measured."""
+"""Run wrk and parse its result."""
 
 import json
 import subprocess
@@ -16,13 +16,13 @@ GRACE_SECONDS = 30
 
 @dataclass(frozen=True)
 class Load:
-    """One measurement, or the medians of several: requests a second, latencies in ms, and what went wrong."""
+    """One measurement, or the medians of several: requests per second, latencies in ms, and errors."""
 
     per_second: float
     p50: float
     p95: float
     p99: float
-    errors: int  # answers that were no success, and connections that failed
+    errors: int  # error responses and failed connections
 
 
 def run(
@@ -35,29 +35,33 @@ def run(
     keep: bool,
     more: Sequence[str] = (),
 ) -> Load:
-    """Load a URL for some seconds; with `keep` off every request has a connection of its own.
+    """Load a URL for some seconds; with `keep` off every request has its own connection.
 
-    `more` are further arguments of the script.
+    `more` are further arguments of wrk.lua.
     """
     command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), url]
     command += ["--", str(tokens), "keep" if keep else "close", *more]
-    patience = seconds + GRACE_SECONDS
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=patience)
+    timeout = seconds + GRACE_SECONDS
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
     if done.returncode != 0:
-        reason = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        reason = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
         raise Failure(f"wrk failed: {reason[-1]}")
     return read(done.stdout)
 
 
 def read(output: str) -> Load:
-    """Find the script's line in what wrk has printed."""
+    """Parse the script's line in the output of wrk."""
     line = next((line for line in output.splitlines() if line.startswith(RESULT)), None)
     if line is None:
         raise Failure("wrk printed no result; is it a build with LuaJIT?")
-    said = json.loads(line.removeprefix(RESULT))
-    succeeded = max(said["requests"] - said["refused"], 0)
+    result = json.loads(line.removeprefix(RESULT))
+    succeeded = max(result["requests"] - result["refused"], 0)
     return Load(
-        round(succeeded / said["seconds"], 1), said["p50"], said["p95"], said["p99"], said["failed"] + said["refused"]
+        round(succeeded / result["seconds"], 1),
+        result["p50"],
+        result["p95"],
+        result["p99"],
+        result["failed"] + result["refused"],
     )
 
 

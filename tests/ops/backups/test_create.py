@@ -37,7 +37,7 @@ def test_a_wrong_public_key_is_named_before_anything_is_written(
 ) -> None:
     monkeypatch.setenv("ZENZEFI_BACKUP__AGE_RECIPIENTS", '["age1nonsense"]')
     assert backup.main(["--out", str(folder)]) == 1
-    assert "backup.age_recipients: 'age1nonsense' is no age public key" in capsys.readouterr().err
+    assert "backup.age_recipients: 'age1nonsense' is not an age public key" in capsys.readouterr().err
     assert not folder.exists()
 
 
@@ -97,7 +97,7 @@ def test_a_database_that_does_not_answer_is_one_sentence(
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     assert backup.main(["--out", str(folder)]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("The database cannot be backed up: connection to server at")
+    assert said.startswith("The database that DATABASE_URL names cannot be used: connection to server at")
     assert list(folder.iterdir()) == []
 
 
@@ -106,7 +106,7 @@ def test_a_place_that_is_no_folder_is_one_sentence(
 ) -> None:
     folder.write_text("a file where the folder should be")
     assert backup.main(["--out", str(folder)]) == 1
-    assert f"{folder} cannot be the folder of the backups: File exists." in capsys.readouterr().err
+    assert f"Backups cannot be kept in {folder}: File exists." in capsys.readouterr().err
 
 
 def test_files_are_their_owners_alone_and_the_password_is_in_no_command(shop: Shop, folder: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_copy_goes_to_the_bucket_and_comes_back(
     boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="away")
     age(make(folder), 40)
     old = folder / "zenzefi-40-days.dump"
-    with backup.reachable(tmp_path / "none") as settings:
+    with backup.connected_installation(tmp_path / "none") as settings:
         Bucket(settings).send(folder, backup_manifest.verify_file(old))
     dump = make(folder)
     kept = boto3.client("s3", region_name="us-east-1").list_objects_v2(Bucket="away")["Contents"]

@@ -63,7 +63,7 @@ def test_a_drill_reports_and_changes_nothing(shop: Shop, folder: Path, capsys: p
         buy(session, person(shop[1], "bob", balance="100"), shop[0])
     assert restore.main([str(dump), "--drill"]) == 0
     said = capsys.readouterr().out
-    assert "2 transfers; the books add up" in said
+    assert "2 transfers; ledger verification passed" in said
     assert "nothing was changed" in said
     assert tokens(shop[1]) == 2
     assert databases(shop[1]) == before
@@ -71,7 +71,7 @@ def test_a_drill_reports_and_changes_nothing(shop: Shop, folder: Path, capsys: p
 
 def test_nothing_is_replaced_without_a_word(shop: Shop, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert restore.main([str(make(folder))]) == 1
-    assert "Say --yes" in capsys.readouterr().err
+    assert "Confirm with --yes" in capsys.readouterr().err
 
 
 def spoil(dump: Path) -> str:
@@ -83,7 +83,7 @@ def spoil(dump: Path) -> str:
 
 def lose_the_manifest(dump: Path) -> str:
     manifest.manifest_of(dump).unlink()
-    return "nothing says what it must contain"
+    return "its contents cannot be checked"
 
 
 def promise_more(dump: Path) -> str:
@@ -99,7 +99,7 @@ def come_from_the_future(dump: Path) -> str:
 def be_no_dump(dump: Path) -> str:
     dump.write_bytes(b"no dump at all" * 100_000)
     change_the_manifest(dump, sha256=hashlib.sha256(dump.read_bytes()).hexdigest())
-    return "pg_restore gave up"
+    return "pg_restore failed"
 
 
 @pytest.mark.parametrize("harm", [spoil, lose_the_manifest, promise_more, come_from_the_future, be_no_dump])
@@ -155,7 +155,7 @@ def test_a_restore_that_cannot_reach_redis_leaves_the_database(
     assert restore.main([str(dump), "--yes"]) == 1
     told = capsys.readouterr()
     assert "Restoring" not in told.out
-    assert "The restore cannot go on" in told.err
+    assert "The restore failed" in told.err
     assert databases(shop[1]) == before
 
 
@@ -171,7 +171,7 @@ def test_a_redis_that_goes_during_a_restore_takes_the_old_database_back(
 
     monkeypatch.setattr(restore_backup, "delete_cached_keys", fail)
     assert restore.main([str(dump), "--yes"]) == 1
-    assert "The restore cannot go on: Connection refused." in capsys.readouterr().err
+    assert "The restore failed: Connection refused." in capsys.readouterr().err
     assert databases(shop[1]) == before
     with shop[1].begin() as session:
         session.execute(text("SELECT FROM after_the_backup"))
@@ -209,4 +209,4 @@ def test_what_stopped_a_restore_is_not_taken_for_a_wrong_key(
     change_the_manifest(dump, sha256=hashlib.sha256(dump.read_bytes()).hexdigest())
     key.write_text(f"{identity}\n")
     assert restore.main([str(dump), "--drill", "--identity", str(key)]) == 1
-    assert "pg_restore gave up: pg_restore: error: input file does not appear to be" in capsys.readouterr().err
+    assert "pg_restore failed: pg_restore: error: input file does not appear to be" in capsys.readouterr().err

@@ -57,7 +57,7 @@ def test_a_log_that_holds_is_told_in_one_line_and_one_that_does_not_by_its_first
     shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert audit.main(["verify", "--note"]) == 0
-    assert "The audit log holds up to row 8: 8 rows, 0 exports before them, 0 rows not sealed yet" in (
+    assert "The audit log is valid up to row 8: 8 rows, 0 exports before them, 0 rows not chained yet" in (
         capsys.readouterr().out
     )
     assert set(ChainHeads(tmp_path).known()) == {8}
@@ -65,7 +65,7 @@ def test_a_log_that_holds_is_told_in_one_line_and_one_that_does_not_by_its_first
         session.execute(text("ALTER TABLE audit_entries DISABLE TRIGGER USER"))
         session.execute(text("UPDATE audit_entries SET ip_address = '192.0.2.9' WHERE id = 6"))
     assert audit.main(["verify", "--note"]) == 1
-    assert "DOES NOT hold: row 6 (id 6) was altered after it was chained." in capsys.readouterr().err
+    assert "verification FAILED: row 6 (id 6) was altered after it was chained." in capsys.readouterr().err
     with shop[1].begin() as session:
         checks = session.scalars(select(AuditCheck).order_by(AuditCheck.id)).all()
         assert [(check.number, check.is_sound) for check in checks] == [(8, True), (5, False)]
@@ -87,9 +87,9 @@ def test_old_rows_are_exported_then_removed_and_verification_goes_on_over_the_cu
     assert file.stat().st_mode & 0o777 == 0o600
     capsys.readouterr()
     assert audit.main(["verify"]) == 0
-    assert "holds up to row 8: 3 rows, 1 exports before them" in capsys.readouterr().out
+    assert "is valid up to row 8: 3 rows, 1 exports before them" in capsys.readouterr().out
     assert audit.main(["verify", "--file", str(file)]) == 0
-    assert f"holds up to row 5; head {rows[-1]['hash']}" in capsys.readouterr().out
+    assert f"is valid up to row 5; head {rows[-1]['hash']}" in capsys.readouterr().out
     assert audit.main(["export", str(tmp_path / "rest")]) == 0
     assert audit.main(["verify", "--file", str(tmp_path / "rest.jsonl.gz")]) == 0
 
@@ -177,5 +177,5 @@ def test_without_a_folder_nothing_is_exported_and_nothing_removed(
 ) -> None:
     monkeypatch.setenv("ZENZEFI_BACKUP__FOLDER", "")
     assert audit.main(["archive"]) == 2
-    assert "so nothing of it is removed" in capsys.readouterr().err
+    assert "so no row is deleted" in capsys.readouterr().err
     assert left(shop[1]) == (OLD + 3, 0)

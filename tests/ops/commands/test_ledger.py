@@ -30,7 +30,7 @@ def shop(committed: Shop, environment: dict[str, str], monkeypatch: pytest.Monke
 def test_sound_books_are_reported_with_their_figures(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert ledger.main(["verify"]) == 0
     said = capsys.readouterr().out
-    assert "The books add up." in said
+    assert "Ledger verification passed." in said
     assert "balance of wallet                      82.00" in said
     assert ledger.main(["verify", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -44,7 +44,7 @@ def test_a_fault_is_named_and_ends_with_exit_code_1(shop: Shop, capsys: pytest.C
     assert ledger.main(["verify"]) == 1
     said = capsys.readouterr().out
     assert "FAULT: A balance differs from its transfers\n  sales " in said
-    assert "DO NOT add up" in said
+    assert "verification FAILED" in said
     assert ledger.main(["verify", "--json"]) == 1
     assert len(json.loads(capsys.readouterr().out)["faults"]) == 2
 

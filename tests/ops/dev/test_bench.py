@@ -103,13 +103,13 @@ def test_a_revoke_is_judged_by_its_median_and_its_slowest() -> None:
     row = {"revokes": 60, "loaded": True, "workers": 2, "p50": 30.0, "p95": 90.0, "highest": 1200.0}
     found = report.compare_with_targets(results(revokes=row))
     assert [(bar["measured"], bar["met"]) for bar in found] == [("30.0 ms", True), ("1200.0 ms", False)]
-    assert "60 revokes under full load, until every worker obeyed" in report.text(results(revokes=row))
+    assert "60 revocations under full load, until effective at every worker" in report.text(results(revokes=row))
 
 
 def test_the_table_shows_what_is_missing_and_how_a_figure_moved() -> None:
-    now = results(loads=[row("mitmdump", 550), row("zenzefi, 64 tokens", 10)], missing=["wrk is not on this machine."])
+    now = results(loads=[row("mitmdump", 550), row("zenzefi, 64 tokens", 10)], missing=["wrk is not installed."])
     said = report.text(now, results(loads=[row("mitmdump", 500)]))
-    assert "Left out: wrk is not on this machine." in said
+    assert "Left out: wrk is not installed." in said
     [line] = [line for line in said.splitlines() if line.startswith("mitmdump")]
     assert line.endswith("+10%")
     assert "new" in said

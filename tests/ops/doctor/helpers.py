@@ -1,4 +1,4 @@
-"""Houses for the doctor to look at, and short ways to say what was found in them."""
+"""Installations for the doctor to look at, and short ways to say what was found in them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,10 +23,10 @@ def settings(**more: str) -> Settings:
     return config.load_settings({**GOOD_KEYS, **addresses, **given})
 
 
-def house(
+def installation(
     chosen: Settings | None = None, *, data: Path | None = None, hurried: bool = True, **more: str
 ) -> Installation:
-    """A house of which nothing runs unless the settings name what does."""
+    """An installation of which nothing runs unless the settings name what does."""
     chosen = chosen or settings(**more)
     sessions = database.sessions(create_engine(chosen.database.url, connect_args={"connect_timeout": 3}))
     return Installation(chosen, sessions, f"http://{NOWHERE}", f"http://{NOWHERE}", data, hurried)
@@ -37,7 +37,7 @@ def levels(findings: Iterable[Finding]) -> dict[str, Level]:
     return {finding.what: finding.level for finding in findings}
 
 
-def ill(findings: Iterable[Finding]) -> dict[str, Level]:
+def problems(findings: Iterable[Finding]) -> dict[str, Level]:
     """What is not well, by what was looked at; each says what to do and where to read more."""
     found = [finding for finding in findings if not finding.is_well]
     assert all(finding.do and finding.see for finding in found if finding.seen != "it does not answer")

@@ -35,15 +35,15 @@ from ops.doctor.findings import Finding, Installation, Level, Section, Subject, 
 from ops.launcher.installation import Folders, save_chosen_settings, settings_of
 from tests.conftest import SECRETS, Clock
 from tests.factories import person
-from tests.ops.doctor.helpers import NOWHERE, house, ill, production
+from tests.ops.doctor.helpers import NOWHERE, installation, problems, production
 
 OK, WARNING, BAD = Level.OK, Level.WARNING, Level.BAD
 
 
 @pytest.fixture
 def home(committed: tuple[Settings, Sessions], redis: Redis) -> Installation:
-    """A house with a real database and a real, empty Redis, examined without hurry."""
-    return replace(house(committed[0], hurried=False), sessions=committed[1])
+    """An installation with a real database and a real, empty Redis, examined without hurry."""
+    return replace(installation(committed[0], hurried=False), sessions=committed[1])
 
 
 def test_when_everything_is_down_every_subject_still_has_its_line(
@@ -57,9 +57,7 @@ def test_when_everything_is_down_every_subject_still_has_its_line(
     assert time.monotonic() - began < 10
     report = json.loads(said := capsys.readouterr().out)
     assert (code, report["is_well"]) == (1, False)
-    assert {line["subject"] for line in report["findings"]} == {
-        one.name for one in doctor.SUBJECTS if not one.on_request
-    }
+    assert {line["subject"] for line in report["findings"]} == {one.name for one in doctor.SUBJECTS}
     bad = {line["subject"] for line in report["findings"] if line["level"] == "bad"}
     assert bad >= {"postgresql", "redis", "portal", "gateway", "queues", "waiting", "ledger"}
     for secret in ("hush-hush", ":quiet@", *environment.values()):
@@ -75,21 +73,23 @@ def test_settings_that_cannot_be_read_are_told_by_their_key(
     said = capsys.readouterr().out
     assert "  bad      The settings are valid: portal.port" in said
     assert "docs/TROUBLESHOOTING.md#settings" in said
-    assert "Our release: 0.1.0" in said
+    assert "Release: 0.1.0" in said
 
 
 def test_a_subject_that_hangs_or_breaks_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    def hangs(_house: Installation) -> Iterator[Finding]:
+    def hangs(_installation: Installation) -> Iterator[Finding]:
         yield Finding("something", True, "seen in time")
         time.sleep(3)
 
-    def breaks(_house: Installation) -> Iterator[Finding]:
+    def breaks(_installation: Installation) -> Iterator[Finding]:
         yield Finding("something else", True, "seen")
         raise ZeroDivisionError
 
     monkeypatch.setattr(runner, "LIMIT_SECONDS", 0.2)
     subjects = [Subject("slow", "", hangs), Subject("broken", "", breaks)]
-    found = [(subject.name, finding.level, finding.see) for subject, finding in runner.findings(subjects, house())]
+    found = [
+        (subject.name, finding.level, finding.see) for subject, finding in runner.findings(subjects, installation())
+    ]
     assert found == [
         ("slow", OK, Section.NOWHERE),
         ("slow", BAD, Section.SLOW),
@@ -99,7 +99,7 @@ def test_a_subject_that_hangs_or_breaks_does_not_keep_the_others_waiting(monkeyp
 
 
 def test_findings_are_told_line_by_line_and_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
-    subject = Subject("doors", "every door", lambda _house: iter(()))
+    subject = Subject("doors", "every door", lambda _installation: iter(()))
     found = [
         Finding("a door is shut", True, "with opensesame"),
         Finding("another is", False, "ajar", "Shut it.", Section.SECRETS, is_urgent=False),
@@ -111,7 +111,7 @@ def test_findings_are_told_line_by_line_and_without_secrets(capsys: pytest.Captu
         "  warning  another is: ajar",
         "           -> Shut it.",
         "              docs/TROUBLESHOOTING.md#secrets",
-        "1 findings are well, 1 warnings, 0 bad.",
+        "1 findings are ok, 1 warnings, 0 bad.",
     ]
 
 
@@ -122,7 +122,7 @@ def test_every_advice_has_its_section_and_every_section_its_advice() -> None:
     used = {
         name
         for path in Path(doctor.__file__).parent.glob("*.py")
-        for name in re.findall(r"See\.([A-Z_]+)", path.read_text())
+        for name in re.findall(r"Section\.([A-Z_]+)", path.read_text())
     }
     assert {Section[name] for name in used} | {Section.PORTAL, Section.GATEWAY} == set(Section)
 
@@ -133,117 +133,117 @@ def test_packages_that_differ_from_the_pins_are_named(tmp_path: Path) -> None:
     finding = versions.packages(pins)
     assert finding.level is BAD
     assert re.fullmatch(r"Flask [0-9.]+ instead of ==0.1, not-there-at-all missing instead of ==1.0", finding.seen)
-    assert ill(versions.examine(None)) == {}
+    assert problems(versions.examine(None)) == {}
 
 
 def test_a_sound_database_is_well_and_what_is_missing_in_it_is_named(home: Installation) -> None:
-    assert ill(databases.examine_postgres(home)).keys() <= {"There are connections to spare"}
+    assert problems(databases.examine_postgres(home)).keys() <= {"Database connections are available"}
     with home.sessions.begin() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
         session.execute(text("DROP EXTENSION pg_trgm CASCADE"))
         session.execute(text("REVOKE DELETE ON transfers, users FROM PUBLIC, CURRENT_USER"))
-    found = ill(databases.examine_postgres(home))
-    assert found["The database is at the newest revision"] is BAD
-    assert found["pg_trgm is there"] is WARNING
+    found = problems(databases.examine_postgres(home))
+    assert found["The database schema is up to date"] is BAD
+    assert found["The extension pg_trgm is installed"] is WARNING
     with home.sessions.begin() as session:
         is_super = session.scalar(text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
-    assert is_super or found["Our role may read and write every table"] is BAD
+    assert is_super or found["The database role can read and write every table"] is BAD
 
 
 def test_a_server_that_we_do_not_know_is_named(home: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    what = "PostgreSQL answers, in a version that we know"
+    what = "PostgreSQL answers and its version is supported"
     monkeypatch.setattr(databases, "NEWEST_POSTGRES", 12)
-    assert ill(databases.examine_postgres(home))[what] is WARNING
+    assert problems(databases.examine_postgres(home))[what] is WARNING
     monkeypatch.setattr(databases, "OLDEST_POSTGRES", 99)
-    assert ill(databases.examine_postgres(home))[what] is BAD
-    assert ill(databases.examine_redis(home)) == {}
+    assert problems(databases.examine_postgres(home))[what] is BAD
+    assert problems(databases.examine_redis(home)) == {}
     monkeypatch.setattr(databases, "OLDEST_REDIS", (99, 0))
-    assert ill(databases.examine_redis(home)) == {"Redis answers, in a version that we know": BAD}
+    assert problems(databases.examine_redis(home)) == {"Redis answers and its version is supported": BAD}
 
 
 def test_a_redis_that_throws_things_away_is_found(home: Installation, redis: Redis) -> None:
     redis.config_set("maxmemory-policy", "allkeys-lru")
     redis.config_set("maxmemory", "1")
     try:
-        found = ill(databases.examine_redis(home))
+        found = problems(databases.examine_redis(home))
     finally:
         redis.config_set("maxmemory", "0")
         redis.config_set("maxmemory-policy", "noeviction")
-    assert found == {"Redis throws nothing away": BAD, "Redis has memory to spare": BAD}
+    assert found == {"Redis evicts nothing": BAD, "Redis has free memory": BAD}
 
 
 def test_clocks_that_differ_are_found(home: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ill(clocks.examine(home)) == {}
+    assert problems(clocks.examine(home)) == {}
     right = clock.now
     monkeypatch.setattr(clock, "now", lambda: right() + timedelta(seconds=5))
-    assert ill(clocks.examine(home)) == {
+    assert problems(clocks.examine(home)) == {
         "PostgreSQL's clock agrees with ours": BAD,
         "Redis's clock agrees with ours": BAD,
     }
-    assert ill(clocks.examine(house(upstream__url=f"http://{NOWHERE}"))) == {
+    assert problems(clocks.examine(installation(upstream__url=f"http://{NOWHERE}"))) == {
         f"{name}'s clock agrees with ours": WARNING for name in ("PostgreSQL", "Redis", "The upstream")
     }
 
 
 def test_books_that_do_not_add_up_or_were_not_proved_lately_are_found(home: Installation, time: Clock) -> None:
-    nightly, sound = "The books are proved each night", "The books add up"
-    assert ill(ledger.examine(home)) == {nightly: WARNING}
+    nightly, sound = "The ledger is verified each night", "Ledger verification passes"
+    assert problems(ledger.examine(home)) == {nightly: WARNING}
     with home.sessions.begin() as session:
         session.add(LedgerCheck(is_sound=True, faults={}))
-    assert ill(ledger.examine(home)) == {}
+    assert problems(ledger.examine(home)) == {}
     time.advance(days=2)
-    assert ill(ledger.examine(home)) == {nightly: WARNING}
+    assert problems(ledger.examine(home)) == {nightly: WARNING}
     with home.sessions.begin() as session:
         session.execute(text("UPDATE accounts SET balance = 1 WHERE kind = 'sales'"))
         session.add(LedgerCheck(is_sound=False, faults={"account_balance": ["sales"]}))
-    assert ill(ledger.examine(home)) == {nightly: BAD, sound: BAD}
+    assert problems(ledger.examine(home)) == {nightly: BAD, sound: BAD}
 
 
 def test_an_audit_log_that_was_changed_or_is_not_sealed_is_found(home: Installation, time: Clock) -> None:
     proved, sealed, holds = (
-        "The audit log is proved each night",
-        "New audit rows are sealed",
-        "The audit log is what was written",
+        "The audit log is verified each night",
+        "New audit rows are chained",
+        "The audit log is unaltered",
     )
     person(home.sessions, "alice")
     time.advance(hours=1)
-    assert ill(audit_log.examine(home)) == {proved: WARNING, sealed: BAD}
+    assert problems(audit_log.examine(home)) == {proved: WARNING, sealed: BAD}
     key = hash_chain.key_of(home.settings.tokens)
     with home.sessions.begin() as session:
         assert hash_chain.chain_new_rows(session, key)
     with home.sessions.begin() as session:
-        chain_verification.record_check(session, chain_verification.verify_and_record(session, key, recorded={}))
-    assert ill(audit_log.examine(home)) == {}
+        chain_verification.record_check(session, chain_verification.verify_and_record(session, key, noted={}))
+    assert problems(audit_log.examine(home)) == {}
     with home.sessions.begin() as session:
         session.execute(text("ALTER TABLE audit_entries DISABLE TRIGGER USER"))
         session.execute(text("UPDATE audit_entries SET user_agent = 'somebody else'"))
-        chain_verification.record_check(session, chain_verification.verify_and_record(session, key, recorded={}))
-    assert ill(audit_log.examine(home)) == {proved: BAD, holds: BAD}
+        chain_verification.record_check(session, chain_verification.verify_and_record(session, key, noted={}))
+    assert problems(audit_log.examine(home)) == {proved: BAD, holds: BAD}
 
 
 def test_a_large_shop_in_a_hurry_proves_the_sum_alone(home: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "QUICK_TRANSFERS", -2)
     what, hurried = "The sum over all accounts is zero", replace(home, is_quick=True)
-    assert what not in ill(ledger.examine(hurried))
+    assert what not in problems(ledger.examine(hurried))
     with home.sessions.begin() as session:
         session.execute(text("UPDATE accounts SET balance = 1 WHERE kind = 'sales'"))
-    assert ill(ledger.examine(hurried))[what] is BAD
+    assert problems(ledger.examine(hurried))[what] is BAD
 
 
 def test_a_house_without_worker_scheduler_or_gateway_is_told_so(home: Installation, redis: Redis) -> None:
-    assert ill(queues.examine(home)) == {
-        "A worker takes from zenzefi": BAD,
-        "A worker takes from zenzefi-slow": BAD,
-        "The scheduler lives": BAD,
+    assert problems(queues.examine(home)) == {
+        "A worker serves zenzefi": BAD,
+        "A worker serves zenzefi-slow": BAD,
+        "The scheduler runs": BAD,
         "The schedule is complete": BAD,
-        "The scheduled look at every part reports": WARNING,
+        "The scheduled health check reports": WARNING,
         "Workers of the gateway report": BAD,
     }
     redis.set(lanes.SCHEDULER_KEY, "now")
     redis.set(health_report.REPORT_KEY, health_report.as_json(dict.fromkeys(health_report.PARTS, Check(is_up=True))))
     redis.hset(gateway_workers.GAUGES, "worker", f"{clock.now().timestamp():.0f} 0")
-    assert ill(queues.examine(home)).keys() == {
-        "A worker takes from zenzefi", "A worker takes from zenzefi-slow", "The schedule is complete"
+    assert problems(queues.examine(home)).keys() == {
+        "A worker serves zenzefi", "A worker serves zenzefi-slow", "The schedule is complete"
     }  # fmt: skip
 
 
@@ -253,27 +253,27 @@ def test_jobs_that_wait_too_long_or_failed_are_told(
     lane = Queue(lanes.QUEUE, connection=redis)
     job = lane.enqueue("jobs.cleanup.count_days")
     lane.failed_job_registry.add(lane.enqueue("jobs.cleanup.delete_ended_logins"), ttl=60)
-    assert ill(queues.examine(home))["No job failed for good"] is WARNING
+    assert problems(queues.examine(home))["No job failed permanently"] is WARNING
     job.enqueued_at = clock.now() - timedelta(hours=1)
     job.save()
-    assert ill(queues.examine(home))["zenzefi is short"] is BAD
+    assert problems(queues.examine(home))["zenzefi is short"] is BAD
     job.delete(remove_from_queue=False)
     monkeypatch.setattr(queues, "LONG_QUEUE", 1)
-    assert ill(queues.examine(home))["zenzefi is short"] is BAD
+    assert problems(queues.examine(home))["zenzefi is short"] is BAD
 
 
 def test_mails_that_wait_or_were_given_up_are_told(home: Installation, time: Clock) -> None:
-    assert ill(queues.examine_pending(home)) == {}
+    assert problems(queues.examine_pending(home)) == {}
     alice = person(home.sessions, "alice")
     with home.sessions.begin() as session:
         outbox.enqueue_mail(session, "password_changed", alice, dedup_key="one", username="alice")
     time.advance(minutes=1)
-    assert ill(queues.examine_pending(home)) == {}
+    assert problems(queues.examine_pending(home)) == {}
     time.advance(hours=1)
-    assert ill(queues.examine_pending(home)) == {"Mails leave": BAD}
+    assert problems(queues.examine_pending(home)) == {"Mails are sent": BAD}
     with home.sessions.begin() as session:
         session.query(OutboxMail).update({"failed_at": clock.now()})
-    assert ill(queues.examine_pending(home)) == {"No mail was given up": WARNING}
+    assert problems(queues.examine_pending(home)) == {"No mail failed permanently": WARNING}
 
 
 @pytest.fixture
@@ -294,29 +294,29 @@ def write_backup(tmp_path: Path) -> Callable[..., Manifest]:
 def test_a_backup_that_is_missing_old_or_broken_is_found(tmp_path: Path, write_backup: Callable[..., Any]) -> None:
     nightly, fresh, whole = (
         "Backups are made each night",
-        "There is a backup of the last night",
-        "The newest backup is what was written",
+        "The newest backup is recent",
+        "The newest backup has the right checksum",
     )
-    assert ill(backups.examine(house(data=tmp_path))) == {nightly: WARNING, "There is a backup": WARNING}
-    home = house(backup__folder=str(tmp_path))
+    assert problems(backups.examine(installation(data=tmp_path))) == {nightly: WARNING, "There is a backup": WARNING}
+    home = installation(backup__folder=str(tmp_path))
     write_backup(days=3, content=b"half a dump")
-    assert ill(backups.examine(home)) == {fresh: WARNING, whole: BAD}
+    assert problems(backups.examine(home)) == {fresh: WARNING, whole: BAD}
     write_backup(days=2)
-    assert ill(backups.examine(home)) == {fresh: WARNING}
-    real = house(**production(backup__folder=str(tmp_path)))
-    assert ill(backups.examine(real)) == {fresh: BAD, "Backups can be read with a key only": WARNING}
+    assert problems(backups.examine(home)) == {fresh: WARNING}
+    real = installation(**production(backup__folder=str(tmp_path)))
+    assert problems(backups.examine(real)) == {fresh: BAD, "Backups are encrypted": WARNING}
 
 
 def test_a_full_disk_too_few_files_and_large_logs_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = house(data=tmp_path, proxy__connections="1000000000")
+    home = installation(data=tmp_path, proxy__connections="1000000000")
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "access.log").write_bytes(b"x" * 100)
     monkeypatch.setattr(machine, "LARGE_LOGS_MB", 0)
     monkeypatch.setattr(machine, "FREE_MB", 10**12)
-    found = ill(machine.examine(home))
-    assert found["The disk has room"] is BAD
+    found = problems(machine.examine(home))
+    assert found["The disk has free space"] is BAD
     assert found["The logs are small"] is WARNING
-    assert found["A worker may open its files"] is WARNING
+    assert found["A worker can open enough files"] is WARNING
 
 
 def test_lengths_of_time_are_told_as_people_tell_them() -> None:

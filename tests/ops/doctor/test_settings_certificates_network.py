@@ -24,7 +24,7 @@ from ops.doctor import certificates, configuration, connectivity, mail_server
 from ops.doctor.findings import Level
 from tests.addon.http1 import test_tls
 from tests.jobs import fake_smtp_server
-from tests.ops.doctor.helpers import NOWHERE, house, ill, production, settings
+from tests.ops.doctor.helpers import NOWHERE, installation, problems, production, settings
 
 WARNING, BAD = Level.WARNING, Level.BAD
 
@@ -75,48 +75,50 @@ def answering(status: int, body: bytes, certificate: Path | None = None) -> Iter
 )
 def test_portal_and_gateway_are_judged_by_what_they_say(status: int, body: bytes, level: Level | None) -> None:
     with answering(status, body) as place:
-        home = replace(house(), portal=f"http://{place}", gateway=f"http://{place}")
+        home = replace(installation(), portal=f"http://{place}", gateway=f"http://{place}")
         for examine in (connectivity.examine_portal, connectivity.examine_gateway):
-            assert set(ill(examine(home)).values()) == ({level} if level else set())
+            assert set(problems(examine(home)).values()) == ({level} if level else set())
 
 
 def test_another_program_on_our_port_is_told_apart_from_a_portal_that_is_down() -> None:
-    [finding] = connectivity.examine_portal(house())
+    [finding] = connectivity.examine_portal(installation())
     assert finding.seen == f"nothing listens at http://{NOWHERE}"
     with answering(200, b"hello") as place:
-        [finding] = connectivity.examine_portal(replace(house(), portal=f"http://{place}"))
+        [finding] = connectivity.examine_portal(replace(installation(), portal=f"http://{place}"))
     assert "Another program listens there" in finding.do
 
 
 def test_an_upstream_is_asked_at_each_of_its_addresses() -> None:
     with answering(204, b"") as good, answering(500, b"") as broken:
         addresses = f'["{good}", "{broken}", "{NOWHERE}"]'
-        home = house(upstream__url="http://sold.example", upstream__addresses=addresses)
-        assert ill(connectivity.examine_upstream(home)) == {
+        home = installation(upstream__url="http://sold.example", upstream__addresses=addresses)
+        assert problems(connectivity.examine_upstream(home)) == {
             f"The upstream answers at {broken}": BAD, f"The upstream answers at {NOWHERE}": BAD
         }  # fmt: skip
-    assert ill(connectivity.examine_upstream(house())) == {"An upstream is configured": WARNING}
+    assert problems(connectivity.examine_upstream(installation())) == {"An upstream is configured": WARNING}
 
 
 def test_a_mail_server_is_greeted_and_sent_nothing() -> None:
     with fake_smtp_server.running() as sink:
         given = {"mail__smtp_host": "127.0.0.1", "mail__smtp_port": str(sink.port), "mail__smtp_starttls": "false"}
-        assert ill(mail_server.examine(house(**given))) == {}
+        assert problems(mail_server.examine(installation(**given))) == {}
         refused = {**given, "mail__smtp_user": "zenzefi", "mail__smtp_password": "wrong"}
-        assert set(ill(mail_server.examine(house(**refused))).values()) == {BAD}
-        assert set(ill(mail_server.examine(house(**{**given, "mail__smtp_starttls": "true"}))).values()) == {BAD}
+        assert set(problems(mail_server.examine(installation(**refused))).values()) == {BAD}
+        assert set(
+            problems(mail_server.examine(installation(**{**given, "mail__smtp_starttls": "true"}))).values()
+        ) == {BAD}
         assert sink.envelopes == []
-    assert ill(mail_server.examine(house(mail__smtp_host="127.0.0.1", mail__smtp_port="9"))).keys() == {
-        "The mail server takes our mail"
+    assert problems(mail_server.examine(installation(mail__smtp_host="127.0.0.1", mail__smtp_port="9"))).keys() == {
+        "The mail server accepts mail"
     }
-    assert ill(mail_server.examine(house())) == {}
-    assert set(ill(mail_server.examine(house(**production()))).values()) == {BAD}
+    assert problems(mail_server.examine(installation())) == {}
+    assert set(problems(mail_server.examine(installation(**production()))).values()) == {BAD}
 
 
 def test_the_cause_is_named_when_mail_cannot_be_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def seen(port: int, **more: str) -> str:
         given = {"mail__smtp_host": "127.0.0.1", "mail__smtp_port": str(port), **more}
-        [finding] = mail_server.examine(house(**given))
+        [finding] = mail_server.examine(installation(**given))
         return finding.seen.partition(": ")[2]
 
     certificate = test_tls.issue(tmp_path, "mail", "localhost")
@@ -132,61 +134,63 @@ def test_the_cause_is_named_when_mail_cannot_be_sent(tmp_path: Path, monkeypatch
         assert seen(sink.port) == "it does not greet"
         assert seen(sink.port, mail__smtp_security="tls") == "it answers, TLS"
     assert seen(9) == "nothing listens there"
-    [finding] = mail_server.examine(house(mail__smtp_host="mail.invalid"))
+    [finding] = mail_server.examine(installation(mail__smtp_host="mail.invalid"))
     assert "cannot be resolved" in finding.seen
 
 
 def test_a_bucket_without_the_newest_backup_is_found(tmp_path: Path) -> None:
-    what, folder = "Backups are kept elsewhere too", str(tmp_path)
+    what, folder = "Backups are copied to a bucket", str(tmp_path)
     with mock_aws():
-        away = house(
+        away = installation(
             backup__s3_bucket="away",
             backup__s3_access_key="key",
             backup__s3_secret_key="a secret of sixteen",
             backup__folder=folder,
         )
-        assert ill(connectivity.examine_bucket(away)) == {what: BAD}
-        assert ill(connectivity.examine_bucket(house(backup__s3_bucket="away", backup__s3_access_key="key"))) == {
-            what: BAD
-        }
+        assert problems(connectivity.examine_bucket(away)) == {what: BAD}
+        assert problems(
+            connectivity.examine_bucket(installation(backup__s3_bucket="away", backup__s3_access_key="key"))
+        ) == {what: BAD}
         boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="away")
-        assert ill(connectivity.examine_bucket(away)) == {}
-    assert ill(connectivity.examine_bucket(house())) == {}
-    assert ill(connectivity.examine_bucket(house(**production()))) == {what: WARNING}
+        assert problems(connectivity.examine_bucket(away)) == {}
+    assert problems(connectivity.examine_bucket(installation())) == {}
+    assert problems(connectivity.examine_bucket(installation(**production()))) == {what: WARNING}
 
 
 def test_short_keys_and_files_that_others_can_read_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    guessed, readable = "The keys cannot be guessed", "Only this user can read the secrets"
+    guessed, readable = "The keys are strong", "Only this user can read the secrets"
     folder = tmp_path / "secrets"
     folder.mkdir(mode=0o700)
     (folder / "tokens.hash_key").touch(0o600)
-    assert ill(configuration.examine(house(data=tmp_path))) == {}
+    assert problems(configuration.examine(installation(data=tmp_path))) == {}
     (folder / "tokens.hash_key").chmod(0o640)
     given = folder / "given"
     given.touch()
     given.chmod(0o644)
     monkeypatch.setenv("ZENZEFI_MAIL__SMTP_PASSWORD_FILE", str(given))
-    weak = house(data=tmp_path, tokens__mac_keys="0123456789abcdef0123456789abcdef,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")
-    assert ill(configuration.examine(weak)) == {
-        guessed: WARNING, readable: BAD, "Files that the settings name are not everybody's": WARNING
+    weak = installation(
+        data=tmp_path, tokens__mac_keys="0123456789abcdef0123456789abcdef,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+    )
+    assert problems(configuration.examine(weak)) == {
+        guessed: WARNING, readable: BAD, "Files named in the settings are not world-readable": WARNING
     }  # fmt: skip
-    real = house(settings(**production(portal__secret_key="a short key of ours")))
-    assert ill(configuration.examine(real))[guessed] is BAD
+    real = installation(settings(**production(portal__secret_key="a short key of ours")))
+    assert problems(configuration.examine(real))[guessed] is BAD
 
 
 def test_unwise_settings_are_told_by_what_they_cost() -> None:
-    found = ill(configuration.examine(house(portal__host="0.0.0.0", proxy__host="192.0.2.7")))  # noqa: S104 - the fault
-    assert found == {"What only serves development stays on this machine": WARNING}
+    found = problems(configuration.examine(installation(portal__host="0.0.0.0", proxy__host="192.0.2.7")))  # noqa: S104 - the fault
+    assert found == {"Only this machine can reach a development installation": WARNING}
     clear = {"DATABASE_URL": "postgresql://a@db.example/z", "REDIS_URL": "redis://cache.example/0"}
-    home = house(**production(database__url=clear["DATABASE_URL"], redis__url=clear["REDIS_URL"]))
-    assert ill(configuration.examine(home)) == dict.fromkeys(
+    home = installation(**production(database__url=clear["DATABASE_URL"], redis__url=clear["REDIS_URL"]))
+    assert problems(configuration.examine(home)) == dict.fromkeys(
         [
-            "Somebody can be paid through",
-            "The portal sees buyers' addresses",
-            "The gateway sees clients' addresses",
+            "A payment provider is configured",
+            "The portal sees client addresses",
+            "The gateway sees client addresses",
             "Receipts say who sells",
-            "Nobody listens on the way to PostgreSQL",
-            "Nobody listens on the way to Redis",
+            "The connection is encrypted to PostgreSQL",
+            "The connection is encrypted to Redis",
         ],
         WARNING,
     )
@@ -239,10 +243,10 @@ def written(path: Path, key: ec.EllipticCurvePrivateKey, *chain: x509.Certificat
 def test_a_certificate_file_is_held_to_its_dates_its_name_and_its_chain(tmp_path: Path) -> None:
     def found(*chain: x509.Certificate, host: str = "proxy.example", key: Any = None) -> dict[str, Level]:
         path = str(written(tmp_path / "all.pem", key or leaf[1], *chain))
-        home = house(proxy__tls_certificate=path, proxy__public_url=f"http://{host}")
+        home = installation(proxy__tls_certificate=path, proxy__public_url=f"http://{host}")
         return {
-            what.removeprefix("The workers' certificate "): level
-            for what, level in ill(certificates.examine(home)).items()
+            what.removeprefix("The certificate of the workers "): level
+            for what, level in problems(certificates.examine(home)).items()
         }
 
     root = issue("An authority")
@@ -262,15 +266,18 @@ def test_what_buyers_are_shown_is_judged_as_their_browser_does(tmp_path: Path, m
     root = issue("An authority")
     authorities = written(tmp_path / "root.pem", root[1], root[0])
     monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
-    for name, wanted in (("localhost", set[str]()), ("other.example", {"is one that browsers trust, for localhost"})):
+    for name, wanted in (
+        ("localhost", set[str]()),
+        ("other.example", {"Browsers trust the portal's certificate for localhost"}),
+    ):
         leaf = issue(name, by=root)
         with answering(200, b"", written(tmp_path / "leaf.pem", leaf[1], leaf[0])) as place:
-            home = house(portal__public_url=f"https://localhost:{place.partition(':')[2]}")
-            found = {what.removeprefix("The portal's certificate ") for what in ill(certificates.examine(home))}
+            home = installation(portal__public_url=f"https://localhost:{place.partition(':')[2]}")
+            found = {what.removeprefix("The portal's certificate ") for what in problems(certificates.examine(home))}
         assert found == wanted
-    gone = house(portal__public_url="https://localhost:9")
-    assert set(ill(certificates.examine(gone)).values()) == {BAD}
+    gone = installation(portal__public_url="https://localhost:9")
+    assert set(problems(certificates.examine(gone)).values()) == {BAD}
 
 
 def test_an_authority_that_cannot_be_read_is_found() -> None:
-    assert set(ill(certificates.examine(house(upstream__ca_file="/no/such/file"))).values()) == {BAD}
+    assert set(problems(certificates.examine(installation(upstream__ca_file="/no/such/file"))).values()) == {BAD}

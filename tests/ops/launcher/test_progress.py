@@ -54,7 +54,7 @@ def test_parts_that_hang_are_named_and_given_up(tmp_path: Path) -> None:
     supervisor = Supervisor(tmp_path / "processes.json")
     parts = [part(tmp_path, HANGING, name="one", seconds=0), part(tmp_path, HANGING, name="two", seconds=60)]
     try:
-        with pytest.raises(Failure, match=r"Waited for two and saw no progress for 1 s \(log: .*two\.log\)"):
+        with pytest.raises(Failure, match=r"two made no progress for 1 s \(log: .*two\.log\)"):
             supervisor.start(parts, within=1)
     finally:
         supervisor.stop()

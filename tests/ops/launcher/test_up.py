@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ops.processes.child import MARK
-from tests.ops.conftest import House, gone, wait_until
+from tests.ops.conftest import StubInstallation, gone, wait_until
 
 USER_NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
 
@@ -38,11 +38,11 @@ def status(url: str) -> int:
         return int(reply.status)
 
 
-def test_up_starts_everything_tells_it_and_stops_on_ctrl_c(house: House) -> None:
-    house.environment["SOMEBODYS_API_KEY"] = "a secret of the caller's shell"
-    process, ready = house.up("--workers", "2")
+def test_up_starts_everything_tells_it_and_stops_on_ctrl_c(installation: StubInstallation) -> None:
+    installation.environment["SOMEBODYS_API_KEY"] = "a secret of the caller's shell"
+    process, ready = installation.up("--workers", "2")
 
-    assert stat.S_IMODE(house.ready_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(installation.ready_file.stat().st_mode) == 0o600
     assert status(ready["portal_url"] + "/health") == 200
     assert status(ready["proxy_url"] + "/_zenzefi/ready") == 200
     assert status(ready["upstream_url"] + "/certificates/filter") == 200
@@ -58,7 +58,7 @@ def test_up_starts_everything_tells_it_and_stops_on_ctrl_c(house: House) -> None
         assert {"DATABASE_URL", "REDIS_URL"} <= variables(ready["pids"][part])
     for pid in everyone(ready):
         assert not variables(pid) & {"ZENZEFI_ADMIN__PASSWORD", "ZENZEFI_ADMIN__PASSWORD_FILE", "SOMEBODYS_API_KEY"}
-    secrets = house.data / "secrets"
+    secrets = installation.data / "secrets"
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()} == {0o600}
     time.sleep(2.5)  # the stub worker writes its mail after two seconds
@@ -72,85 +72,85 @@ def test_up_starts_everything_tells_it_and_stops_on_ctrl_c(house: House) -> None
     assert f"curl -H 'X-Access-Token: demo-1' {ready['proxy_url']}/certificates/filter" in output
     assert "Press Ctrl-C to stop." in output
     assert "mail: To alice@example.test: Welcome" in output.splitlines()
-    assert house.processes() == []
-    assert not house.ready_file.exists()
+    assert installation.processes() == []
+    assert not installation.ready_file.exists()
 
 
-def test_a_second_start_keeps_data_and_shows_no_password(house: House) -> None:
-    first, _ = house.up()
+def test_a_second_start_keeps_data_and_shows_no_password(installation: StubInstallation) -> None:
+    first, _ = installation.up()
     first.send_signal(signal.SIGTERM)
     assert first.wait(30) == 0
-    secrets = {file.name: file.read_text() for file in (house.data / "secrets").iterdir()}
+    secrets = {file.name: file.read_text() for file in (installation.data / "secrets").iterdir()}
 
-    _, ready = house.up()
+    _, ready = installation.up()
 
     assert ready["admin_password"] is None
     assert ready["demo_token"] == "demo-2"
-    assert {file.name: file.read_text() for file in (house.data / "secrets").iterdir()} == secrets
+    assert {file.name: file.read_text() for file in (installation.data / "secrets").iterdir()} == secrets
 
 
-def test_a_kill_of_the_launcher_leaves_nothing_behind_and_the_next_start_works(house: House) -> None:
-    process, ready = house.up()
+def test_a_kill_of_the_launcher_leaves_nothing_behind_and_the_next_start_works(installation: StubInstallation) -> None:
+    process, ready = installation.up()
 
     process.kill()
     process.wait()
 
     # All that was started by the launcher itself dies with it; a grandchild is found by the next start.
     wait_until(lambda: all(gone(pid) for pid in everyone(ready)))
-    _, again = house.up()
+    _, again = installation.up()
     assert again["demo_token"] == "demo-2"
-    assert len([1 for process in house.processes() if "time.sleep(600)" in command(process.pid)]) == 1
+    assert len([1 for process in installation.processes() if "time.sleep(600)" in command(process.pid)]) == 1
 
 
 def command(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
-def test_a_stop_takes_grandchildren_with_it(house: House) -> None:
-    process, _ = house.up()
-    assert any("time.sleep(600)" in command(process.pid) for process in house.processes())
+def test_a_stop_takes_grandchildren_with_it(installation: StubInstallation) -> None:
+    process, _ = installation.up()
+    assert any("time.sleep(600)" in command(process.pid) for process in installation.processes())
 
     process.send_signal(signal.SIGTERM)
     process.wait(30)
 
-    assert house.processes() == []
+    assert installation.processes() == []
 
 
-def workers(house: House) -> list[int]:
+def workers(installation: StubInstallation) -> list[int]:
     """The proxy's workers, as the ready file names them now."""
-    return list(json.loads(house.ready_file.read_text())["pids"]["proxy"])
+    return list(json.loads(installation.ready_file.read_text())["pids"]["proxy"])
 
 
-def test_a_proxy_worker_that_dies_is_replaced_and_the_ready_file_follows(house: House) -> None:
-    _, ready = house.up("--workers", "2")
+def test_a_proxy_worker_that_dies_is_replaced_and_the_ready_file_follows(installation: StubInstallation) -> None:
+    _, ready = installation.up("--workers", "2")
     dead, other = ready["pids"]["proxy"]
 
     os.kill(dead, signal.SIGKILL)
 
-    wait_until(lambda: len(workers(house)) == 2 and dead not in workers(house))
-    assert other in workers(house)
+    wait_until(lambda: len(workers(installation)) == 2 and dead not in workers(installation))
+    assert other in workers(installation)
     assert status(ready["proxy_url"] + "/_zenzefi/ready") == 200
 
 
-def test_a_proxy_supervisor_that_dies_takes_its_workers_along_and_is_replaced(house: House) -> None:
-    _, ready = house.up("--workers", "2")
-    rows = json.loads((house.data / "run/processes.json").read_text())["processes"]
+def test_a_proxy_supervisor_that_dies_takes_its_workers_along_and_is_replaced(installation: StubInstallation) -> None:
+    _, ready = installation.up("--workers", "2")
+    rows = json.loads((installation.data / "run/processes.json").read_text())["processes"]
 
     os.kill(next(row["pid"] for row in rows if row["name"] == "proxy"), signal.SIGKILL)
 
     wait_until(lambda: all(gone(pid) for pid in ready["pids"]["proxy"]))
-    wait_until(lambda: not set(ready["pids"]["proxy"]) & set(pids := workers(house)) and len(pids) == 2)
+    wait_until(lambda: not set(ready["pids"]["proxy"]) & set(pids := workers(installation)) and len(pids) == 2)
     assert status(ready["proxy_url"] + "/_zenzefi/ready") == 200
 
 
-def test_what_dies_is_started_again_and_the_ready_file_follows(house: House) -> None:
-    process, ready = house.up()
+def test_what_dies_is_started_again_and_the_ready_file_follows(installation: StubInstallation) -> None:
+    process, ready = installation.up()
 
     os.kill(ready["pids"]["scheduler"], signal.SIGKILL)
     os.kill(ready["pids"]["postgres"], signal.SIGKILL)
 
     def followed() -> bool:
-        now = json.loads(house.ready_file.read_text())["pids"]
+        now = json.loads(installation.ready_file.read_text())["pids"]
         return all(now[part] != ready["pids"][part] and not gone(now[part]) for part in ("scheduler", "postgres"))
 
     wait_until(followed)
@@ -159,54 +159,54 @@ def test_what_dies_is_started_again_and_the_ready_file_follows(house: House) -> 
     assert "scheduler was killed by SIGKILL" in errors
 
 
-def test_it_runs_below_a_folder_that_only_its_user_may_enter(house: House) -> None:
-    house.data.parent.chmod(0o700)
-    closed = house.data.parent / "closed"
+def test_it_runs_below_a_folder_that_only_its_user_may_enter(installation: StubInstallation) -> None:
+    installation.data.parent.chmod(0o700)
+    closed = installation.data.parent / "closed"
     closed.mkdir(mode=0o700)
-    house.data = closed / "data"
+    installation.data = closed / "data"
 
-    _, ready = house.up()
+    _, ready = installation.up()
 
     assert ready["demo_token"] == "demo-1"
 
 
 @pytest.mark.parametrize("folder", ["with space", "n" * 90])
-def test_any_name_of_the_data_folder_will_do(house: House, folder: str) -> None:
-    house.data = house.data.parent / folder
+def test_any_name_of_the_data_folder_will_do(installation: StubInstallation, folder: str) -> None:
+    installation.data = installation.data.parent / folder
 
-    _, ready = house.up()
+    _, ready = installation.up()
 
     assert ready["demo_token"] == "demo-1"
 
 
-def test_it_runs_as_an_ordinary_user(house: House) -> None:
+def test_it_runs_as_an_ordinary_user(installation: StubInstallation) -> None:
     prefix = USER_NAMESPACE if os.geteuid() == 0 else ()
 
-    _, ready = house.up(prefix=prefix)
+    _, ready = installation.up(prefix=prefix)
 
     assert not gone(ready["pids"]["postgres"])
 
 
-def test_a_second_up_on_the_same_data_says_so(house: House) -> None:
-    process, _ = house.up()
+def test_a_second_up_on_the_same_data_says_so(installation: StubInstallation) -> None:
+    process, _ = installation.up()
 
-    sentence = house.refuses()
+    sentence = installation.refuses()
 
-    assert sentence == f"Another ./zenzefi up (process {process.pid}) is using {house.data}."
-    assert house.ready_file.exists()
+    assert sentence == f"Another ./zenzefi up (process {process.pid}) is using {installation.data}."
+    assert installation.ready_file.exists()
 
 
-def test_a_taken_port_is_named_with_the_option_that_changes_it(house: House) -> None:
+def test_a_taken_port_is_named_with_the_option_that_changes_it(installation: StubInstallation) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
 
-        assert house.refuses("--portal-port", str(port), "--proxy-port", "0") == (
+        assert installation.refuses("--portal-port", str(port), "--proxy-port", "0") == (
             f"Port {port} for the portal is already taken; choose another one with --portal-port."
         )
-        assert "--proxy-port" in house.refuses("--portal-port", "0", "--proxy-port", str(port))
-    assert house.processes() == []
+        assert "--proxy-port" in installation.refuses("--portal-port", "0", "--proxy-port", str(port))
+    assert installation.processes() == []
 
 
 @pytest.mark.parametrize(
@@ -219,8 +219,8 @@ def test_a_taken_port_is_named_with_the_option_that_changes_it(house: House) -> 
         (["--portal-port", "70000"], "it must be a number from 0 to 65535"),
     ],
 )
-def test_a_wrong_option_is_one_sentence(house: House, options: list[str], said: str) -> None:
-    assert said in house.refuses(*options)
+def test_a_wrong_option_is_one_sentence(installation: StubInstallation, options: list[str], said: str) -> None:
+    assert said in installation.refuses(*options)
 
 
 @pytest.mark.parametrize(
@@ -232,24 +232,24 @@ def test_a_wrong_option_is_one_sentence(house: House, options: list[str], said: 
             "postgresql://bob:hidden@127.0.0.1:1/x",
             "that DATABASE_URL names cannot be used",
         ),
-        ("REDIS_URL", "redis://127.0.0.1:1/0", "The Redis that REDIS_URL names cannot be used"),
+        ("REDIS_URL", "redis://127.0.0.1:1/0", "The Redis at REDIS_URL cannot be used"),
         ("ZENZEFI_PROXY__GRACE_SECONDS", "soon", "proxy.grace_seconds"),
         ("ZENZEFI_SERVERS", "none", "No PostgreSQL was found"),
     ],
 )
-def test_a_wrong_variable_is_one_sentence(house: House, variable: str, value: str, said: str) -> None:
-    house.environment[variable] = value
+def test_a_wrong_variable_is_one_sentence(installation: StubInstallation, variable: str, value: str, said: str) -> None:
+    installation.environment[variable] = value
 
-    sentence = house.refuses()
+    sentence = installation.refuses()
 
     assert said in sentence
     assert "hidden" not in sentence
 
 
-def test_servers_that_are_configured_are_used_and_not_started(house: House) -> None:
-    house.environment |= {"DATABASE_URL": os.environ["DATABASE_URL"], "REDIS_URL": os.environ["REDIS_URL"]}
+def test_servers_that_are_configured_are_used_and_not_started(installation: StubInstallation) -> None:
+    installation.environment |= {"DATABASE_URL": os.environ["DATABASE_URL"], "REDIS_URL": os.environ["REDIS_URL"]}
 
-    process, ready = house.up("--upstream", "http://127.0.0.1:9")
+    process, ready = installation.up("--upstream", "http://127.0.0.1:9")
 
     assert ready["pids"]["postgres"] is ready["pids"]["redis"] is ready["pids"]["upstream"] is None
     assert ready["upstream_url"] == "http://127.0.0.1:9"
@@ -258,46 +258,46 @@ def test_servers_that_are_configured_are_used_and_not_started(house: House) -> N
     assert "does not answer now" in errors
 
 
-def test_a_part_that_ends_while_starting_is_named_with_its_last_words(house: House) -> None:
-    (house.folder / "jobs/scheduler.py").write_text("raise SystemExit('the timetable is lost')")
+def test_a_part_that_ends_while_starting_is_named_with_its_last_words(installation: StubInstallation) -> None:
+    (installation.folder / "jobs/scheduler.py").write_text("raise SystemExit('the timetable is lost')")
 
-    sentence = house.refuses()
+    sentence = installation.refuses()
 
     assert sentence.startswith("scheduler ended with exit code 1: the timetable is lost (log: ")
-    assert house.processes() == []
+    assert installation.processes() == []
 
 
-def test_a_password_that_a_failed_start_did_not_show_is_shown_by_the_next(house: House) -> None:
-    good = (house.folder / "jobs/scheduler.py").read_text()
-    (house.folder / "jobs/scheduler.py").write_text("raise SystemExit(1)")
-    house.refuses()
-    (house.folder / "jobs/scheduler.py").write_text(good)
+def test_a_password_that_a_failed_start_did_not_show_is_shown_by_the_next(installation: StubInstallation) -> None:
+    good = (installation.folder / "jobs/scheduler.py").read_text()
+    (installation.folder / "jobs/scheduler.py").write_text("raise SystemExit(1)")
+    installation.refuses()
+    (installation.folder / "jobs/scheduler.py").write_text(good)
 
-    _, ready = house.up()
+    _, ready = installation.up()
 
-    assert ready["admin_password"] == (house.data / "secrets/admin.password").read_text().strip()
-
-
-def test_a_data_folder_that_is_a_file_is_one_sentence(house: House) -> None:
-    house.data.write_text("")
-
-    assert house.refuses() == f"The data folder {house.data} cannot be used: File exists."
+    assert ready["admin_password"] == (installation.data / "secrets/admin.password").read_text().strip()
 
 
-def test_a_data_folder_of_another_postgresql_is_one_sentence(house: House) -> None:
-    first, _ = house.up()
+def test_a_data_folder_that_is_a_file_is_one_sentence(installation: StubInstallation) -> None:
+    installation.data.write_text("")
+
+    assert installation.refuses() == f"The data folder {installation.data} cannot be used: File exists."
+
+
+def test_a_data_folder_of_another_postgresql_is_one_sentence(installation: StubInstallation) -> None:
+    first, _ = installation.up()
     first.send_signal(signal.SIGTERM)
     first.wait(30)
-    (house.data / "postgres/data/PG_VERSION").write_text("9\n")
-    house.environment["ZENZEFI_SERVERS"] = "system"
+    (installation.data / "postgres/data/PG_VERSION").write_text("9\n")
+    installation.environment["ZENZEFI_SERVERS"] = "system"
 
-    assert house.refuses().startswith("The data folder was made by PostgreSQL 9, and only version ")
+    assert installation.refuses().startswith("The data folder was made by PostgreSQL 9, and only version ")
 
 
-def test_a_full_disk_is_one_sentence(house: House) -> None:
-    house.data.mkdir()
-    small_disk = ("unshare", "--map-root-user", "--mount", "sh", "-c", MOUNT, str(house.data))
+def test_a_full_disk_is_one_sentence(installation: StubInstallation) -> None:
+    installation.data.mkdir()
+    small_disk = ("unshare", "--map-root-user", "--mount", "sh", "-c", MOUNT, str(installation.data))
 
-    sentence = house.refuses(prefix=small_disk)
+    sentence = installation.refuses(prefix=small_disk)
 
-    assert re.fullmatch(rf"Only \d+ MB are free in {house.data}; 300 MB are needed\.", sentence)
+    assert re.fullmatch(rf"Only \d+ MB are free in {installation.data}; 300 MB are needed\.", sentence)

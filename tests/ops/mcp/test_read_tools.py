@@ -68,5 +68,5 @@ def test_what_changes_something_is_audited_as_the_admin(desk: ReadTools, committ
 
 @pytest.mark.parametrize("name", ["alice@example.test", "nobody@example.test", ""])
 def test_changes_are_made_in_an_admins_name_only(desk: ReadTools, committed: Committed, name: str) -> None:
-    with pytest.raises(Failure, match="no active admin"):
+    with pytest.raises(Failure, match="not an active admin"):
         WriteTools(committed[1], committed[0], admin=name)

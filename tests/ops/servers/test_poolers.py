@@ -26,11 +26,11 @@ from ops.console import Failure
 from ops.doctor import databases, runner
 from ops.doctor.__main__ import SUBJECTS
 from ops.doctor.findings import Finding, Section
-from tests.ops.doctor.helpers import house
+from tests.ops.doctor.helpers import installation
 from tests.pgbouncer import pgbouncer
 
 Way = Callable[..., Settings]
-NOTIFIED = "Notifications of changes arrive"
+NOTIFIED = "Cache-invalidation messages arrive"
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def way(committed: tuple[Settings, Sessions]) -> Iterator[Way]:
 def found(settings: Settings) -> Finding:
     """What the doctor says of notifications."""
     engine = database.connect(settings.database)
-    home = replace(house(settings, hurried=False), sessions=database.sessions(engine))
+    home = replace(installation(settings, hurried=False), sessions=database.sessions(engine))
     [finding] = [one for one in databases.examine_postgres(home) if one.what == NOTIFIED]
     engine.dispose()
     return finding
@@ -77,7 +77,7 @@ def test_the_doctor_says_when_the_limits_of_a_connection_do_not_hold(way: Way, m
     monkeypatch.setattr(database, "_SET", "SELECT set_config('timezone', 'UTC', %(is_local)s)")
     settings = way("direct")
     engine = database.connect(settings.database)
-    home = replace(house(settings, hurried=False), sessions=database.sessions(engine))
+    home = replace(installation(settings, hurried=False), sessions=database.sessions(engine))
     [subject] = [one for one in SUBJECTS if one.name == "postgresql"]
     [finding] = [finding for _, finding in runner.findings([subject], home)]
     assert (finding.is_well, finding.see) == (False, Section.POOLERS)
