@@ -1,4 +1,4 @@
-"""nginx in front of local portals and proxies, from the files of ops/deploy/nginx, for tests and `fleet`."""
+"""nginx in front of local portals and proxies, with the configuration of ops/deploy/nginx, for tests and `fleet`."""
 
 import os
 import re
@@ -19,20 +19,20 @@ VARIABLE = re.compile(r"\$\{(PORTAL_HOST|PROXY_HOST)\}")
 
 @dataclass(frozen=True)
 class Edge:
-    """What nginx is told that differs from machine to machine."""
+    """nginx with the addresses, names and time-outs of one run."""
 
     folder: Path
     portals: Sequence[str]  # "address:port"
     proxies: Sequence[str]
-    plain: str = "8080"  # what it listens on: a port, or an address and a port
+    plain: str = "8080"  # where it listens: a port, or an address and a port
     tls: str = "8443"
     portal_host: str = "portal.example.com"
     proxy_host: str = "proxy.example.com"
     kept_seconds: int = 10  # how long an idle connection to a proxy is kept
-    failed_seconds: int = 2  # how long a machine that refused is not asked again
+    failed_seconds: int = 2  # how long an instance that refused is not retried
 
     def write(self) -> Path:
-        """Write the whole configuration into the folder; returns the file that nginx reads."""
+        """Write the configuration into the folder; returns its main file."""
         pages = self.folder / "conf.d"
         pages.mkdir(parents=True, exist_ok=True)
         (self.folder / "certs").mkdir(exist_ok=True)
@@ -49,14 +49,14 @@ class Edge:
         return main
 
     def command(self) -> list[str]:
-        """Return the command that runs it in the foreground, after writing its files."""
+        """Write the configuration and return the command that runs nginx in the foreground."""
         program = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *SBIN_FOLDERS]))
         if program is None:
             raise Failure("nginx was not found: install it.")
         return [program, "-p", str(self.folder), "-e", "stderr", "-c", str(self.write()), "-g", "daemon off;"]
 
     def _moved(self, text: str) -> str:
-        """Put addresses and folders of this machine in the place of a container's."""
+        """Replace addresses and folders of the container by those of this run."""
         # In one pass: the folder itself may be below one of these paths.
         text = CONTAINER_PATHS.sub(self._moved_path, text)
         text = re.sub(r"\blisten 8080\b", f"listen {self.plain}", text)
@@ -72,12 +72,12 @@ class Edge:
 
 
 def fill_template(template: str, names: Mapping[str, str]) -> str:
-    """Fill a template as the image's envsubst does: our two variables, and nothing that is nginx's own."""
+    """Fill a template as the image's envsubst does: only the two host names, not nginx's own variables."""
     return VARIABLE.sub(lambda match: names[match[1]], template)
 
 
 def _servers(text: str, name: str, addresses: Sequence[str]) -> str:
-    """Replace the servers of an upstream block, each with the options that stand there."""
+    """Replace the servers of an upstream block, keeping their options."""
     block = re.search(rf"upstream {name} \{{.*?\n\}}", text, re.DOTALL)
     if block is None:
         return text

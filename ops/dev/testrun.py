@@ -1,7 +1,7 @@
-"""`./zenzefi test`: checks, then the tests, on a PostgreSQL and a Redis that exist only as long as they run.
+"""`./zenzefi test`: linters and tests, on a temporary PostgreSQL and Redis.
 
-Without arguments: ruff, its formatter's check, mypy --strict, then every test with branch coverage, side by side in a
-few processes, because most tests wait more than they compute. With arguments: only pytest, with those arguments.
+Without arguments: ruff, mypy --strict, then all tests with branch coverage, in parallel processes, since most tests
+wait more than they compute. With arguments: only pytest, with those arguments.
 `--soak` adds the long runs, which read ZENZEFI_SOAK.
 """
 
@@ -30,7 +30,7 @@ COVERED = [*(f"--cov={package}" for package in MEASURED), "--cov-branch", "--cov
 # Each pytest process has a Redis of its own, since tests empty it; databases carry the process's id in their names.
 PROCESSES = 3
 SIDE_BY_SIDE = [f"--numprocesses={PROCESSES}", "--dist=loadfile", "--no-loadscope-reorder"]
-# What a developer has set for a real installation must not reach the tests.
+# Settings of a real installation must not reach the tests.
 FOREIGN = ("ZENZEFI_", "DATABASE_URL", "REDIS_URL", "PG")
 # The Redis of each pytest process, in the order of their numbers (tests/conftest.py).
 REDIS_URLS = "ZENZEFI_TEST_REDIS_URLS"
@@ -38,7 +38,7 @@ KEPT = ("ZENZEFI_VENV", "ZENZEFI_SERVERS", "ZENZEFI_SOAK")
 
 
 class Terminated(Exception):
-    """Somebody asked the test run to end."""
+    """The test run was terminated."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -71,7 +71,7 @@ def _environment(environ: Mapping[str, str], *, soak: bool) -> dict[str, str]:
 
 
 def _check(environment: Mapping[str, str]) -> None:
-    """Run ruff and mypy; raises Failure after showing what they say."""
+    """Run ruff and mypy. Raises Failure after printing their output."""
     for name, command in CHECKS:
         with Step(name):
             done = subprocess.run(
@@ -80,11 +80,11 @@ def _check(environment: Mapping[str, str]) -> None:
             )  # fmt: skip
         if done.returncode != 0:
             print_line(done.stdout)
-            raise Failure(f"{name} found something; no test was run.")
+            raise Failure(f"{name} failed; no test was run.")
 
 
 def _test(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run pytest on servers in a temporary folder, which is gone afterwards."""
+    """Run pytest on servers in a temporary folder, which is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="zenzefi-test-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
         folder.chmod(0o711)  # the user that PostgreSQL runs as for root must be able to pass through
@@ -100,7 +100,7 @@ def _test(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             urls[REDIS_URLS] = " ".join(redis.url for redis in redises)
             return _pytest(arguments, {**environment, **urls})
         finally:
-            # A test that was cut short may have left processes of its own.
+            # An interrupted test may have left processes behind.
             others = {*stale.with_mark(mark)} - {*stale.with_working_folder(postgres.data)}
             for redis in redises:
                 others -= {*stale.with_working_folder(redis.folder)}
@@ -111,7 +111,7 @@ def _test(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 
 def _pytest(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run pytest, whose closing line is the last that is printed; Ctrl-C reaches it by itself."""
+    """Run pytest; Ctrl-C reaches it directly."""
     command = [*kill_with_parent(signal.SIGTERM), sys.executable, "-P", "-m", "pytest", *arguments]
     process = subprocess.Popen(command, cwd=REPOSITORY, env=environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -119,7 +119,7 @@ def _pytest(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return process.wait()
     finally:
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)  # pytest then takes its fixtures down
+            process.send_signal(signal.SIGINT)  # pytest then tears its fixtures down
             try:
                 process.wait(30)
             except subprocess.TimeoutExpired:

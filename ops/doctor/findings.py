@@ -56,7 +56,7 @@ class Section(StrEnum):
     BACKUPS = "backups"
     DISK_FULL = "disk-full"
     AUDIT = "audit-log-verification-fails"
-    BOOKS = "ledger-verification-fails"
+    LEDGER = "ledger-verification-fails"
     JOBS = "jobs-do-not-run"
     REVIEWS = "payments-to-review"
     SETTINGS = "settings"

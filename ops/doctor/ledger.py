@@ -32,17 +32,17 @@ def examine(installation: Installation) -> Iterator[Finding]:
         report = ledger_verification.verify(session)
     seen = f"{report.transfers:,} transfers, {report.turnover:,.2f} ZNC turned over, {report.rules} rules checked"
     faults = ", ".join(map(messages.ledger_rule_text, report.faults))
-    yield Finding("Ledger verification passes", report.is_sound, faults or seen, FAULT, Section.BOOKS)
+    yield Finding("Ledger verification passes", report.is_sound, faults or seen, FAULT, Section.LEDGER)
 
 
 def _sum(session: Session) -> Finding:
     total, accounts = session.execute(_SUM).one()
     seen = f"{accounts:,} accounts, sum {total:.2f}; ./zenzefi doctor ledger verifies every rule"
-    return Finding("The sum over all accounts is zero", total == 0, seen, FAULT, Section.BOOKS)
+    return Finding("The sum over all accounts is zero", total == 0, seen, FAULT, Section.LEDGER)
 
 
 def _last_verification(installation: Installation, session: Session) -> Iterator[Finding]:
-    see, urgent = Section.BOOKS, installation.settings.platform.is_production
+    see, urgent = Section.LEDGER, installation.settings.platform.is_production
     check: Any = ledger_verification.last_check(session)
     if check is None:
         do = "Wait for the nightly job at 02:30 UTC. The line below is the state now."

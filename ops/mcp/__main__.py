@@ -43,8 +43,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = settings_of(options.data)
         sessions = database.sessions(database.connect(settings.database))
-        hands = WriteTools(sessions, settings, admin=options.admin) if options.allow_changes else None
-        server = _server(hands or ReadTools(sessions, settings), hands)
+        write_tools = WriteTools(sessions, settings, admin=options.admin) if options.allow_changes else None
+        server = _server(write_tools or ReadTools(sessions, settings), write_tools)
     except Failure as failure:
         print_error(str(failure))
         return 2
@@ -55,11 +55,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _server(desk: ReadTools, hands: WriteTools | None) -> MCPServer:
+def _server(tools: ReadTools, write_tools: WriteTools | None) -> MCPServer:
     server = MCPServer("zenzefi", instructions=INSTRUCTIONS, log_level="WARNING")
-    for tool in desk.tools():
+    for tool in tools.tools():
         server.add_tool(_with_error_replies(tool), annotations=ToolAnnotations(readOnlyHint=True, openWorldHint=False))
-    for tool in hands.changes() if hands else ():
+    for tool in write_tools.changes() if write_tools else ():
         server.add_tool(_with_error_replies(tool), annotations=ToolAnnotations(readOnlyHint=False, openWorldHint=False))
     return server
 

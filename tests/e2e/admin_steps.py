@@ -1,4 +1,4 @@
-"""The office in a browser: an admin and a buyer side by side."""
+"""The admin area in a browser: an admin and a buyer side by side."""
 
 import csv
 import re
@@ -15,7 +15,7 @@ from tests.e2e.steps import PASSWORD, log_out
 
 
 @dataclass(frozen=True)
-class Office:
+class AdminArea:
     """An admin and a buyer side by side, both readers of one language."""
 
     shop: Shop
@@ -33,7 +33,7 @@ class Office:
         self.admin.goto(f"{self.shop.portal}/admin{path}")
 
     def find(self, words: str) -> None:
-        """Look for something in the one box that every page of the office has."""
+        """Look for something in the one box that every page of the admin area has."""
         self.admin.fill("input#find", words)
         with self.admin.expect_navigation():
             self.admin.press("input#find", "Enter")

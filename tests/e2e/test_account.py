@@ -20,7 +20,7 @@ from tests.e2e.steps import PASSWORD, balance, log_in, log_out, register, regist
 from tests.jobs import fake_smtp_server, fake_webhook_receiver
 from tests.jobs.fake_smtp_server import Sink
 
-# The usual run walks each way once: these in Russian, those of the office in English. The long run does both.
+# The usual run uses one language: Russian here, English in the admin area. The long run uses both.
 SOAK = bool(os.environ.get("ZENZEFI_SOAK"))
 LOCALES = {"en": "en-GB", "ru": "ru-RU"}
 ANOTHER, THIRD = "another long password", "and a third long password"
@@ -273,7 +273,7 @@ def test_a_second_factor_lets_in_by_code_or_recovery_code_and_logins_are_ended(
     says(page, wrong)
 
 
-def test_a_user_takes_his_data_along_and_his_account_is_gone(page: Page, shop: Shop, say: Say) -> None:
+def test_a_user_exports_their_data_and_deletes_their_account(page: Page, shop: Shop, say: Say) -> None:
     email = register_and_log_in(page, shop, f"leaving-{say.language}")
     top_up(page, shop, "5")
     page.goto(f"{shop.portal}/profile")

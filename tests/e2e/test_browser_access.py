@@ -1,4 +1,4 @@
-"""A buyer without any client: one button in the portal, and the upstream's own pages in his browser."""
+"""Browser access: one button in the portal opens the upstream's own pages in the browser."""
 
 import json
 import re

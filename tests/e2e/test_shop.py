@@ -134,7 +134,7 @@ def test_language_and_theme_are_kept_with_the_page(page: Page, shop: Shop) -> No
     assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
 
 
-def test_an_admin_goes_through_the_office_by_keys(page: Page, shop: Shop) -> None:
+def test_an_admin_navigates_the_admin_area_by_keyboard(page: Page, shop: Shop) -> None:
     log_in(page, shop, shop.ready["admin_email"], shop.ready["admin_password"])
     page.goto(f"{shop.portal}/admin/")
     page.keyboard.press("g")

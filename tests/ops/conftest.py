@@ -28,7 +28,7 @@ def create_app():
     "jobs/__init__.py": "",
     "addon/worker.py": """
 import http.server, os, socketserver
-from addon.process.control_socket import Line, given_listeners
+from addon.process.control_socket import ControlSocket, given_listeners
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     def __init__(self, listener):
         super().__init__(("127.0.0.1", 0), Handler, bind_and_activate=False)
@@ -39,16 +39,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
-line = Line()
-line.watch(lambda: os._exit(0), 1)
-line.serves()
+control = ControlSocket()
+control.watch(lambda: os._exit(0), 1)
+control.serves()
 Server(given_listeners()[0]).serve_forever()
 """,
     "jobs/worker.py": """
 import os, subprocess, sys, time
 from redis import Redis
-from models import config
-connection = Redis.from_url(config.load().redis.url)
+from models.config import settings as config
+connection = Redis.from_url(config.load_settings().redis.url)
 connection.hset(f"rq:worker:{os.getpid()}", "pid", os.getpid())
 connection.sadd("rq:workers", f"rq:worker:{os.getpid()}")
 # A work-horse has a process group of its own, as RQ's has.
@@ -60,15 +60,15 @@ time.sleep(600)
     "jobs/scheduler.py": """
 import time
 from redis import Redis
-from models import config
-connection = Redis.from_url(config.load().redis.url)
+from models.config import settings as config
+connection = Redis.from_url(config.load_settings().redis.url)
 connection.hset("rq:scheduler_instance:one", "birth", time.time())
 time.sleep(600)
 """,
     "ops/launcher/first_run.py": """
 import json, os, psycopg2
-from models import config
-settings = config.load()
+from models.config import settings as config
+settings = config.load_settings()
 connection = psycopg2.connect(settings.database.url.replace("+psycopg2", ""))
 with connection, connection.cursor() as cursor:
     cursor.execute("CREATE TABLE IF NOT EXISTS starts (number serial)")
@@ -82,7 +82,8 @@ print(json.dumps({"admin_email": "admin@example.test", "admin_created": number =
 
 
 # The proxy's supervisor is the real one; only its workers are not.
-REAL = ("__init__", "certificates", "line", "places", "sockets", "supervisor")
+PROCESS = ("__init__", "control_socket", "listening_sockets", "tls_files", "worker_slots")
+REAL = ("__init__", "supervisor", *(f"process/{name}" for name in PROCESS))
 
 
 def make_installation(folder: Path) -> Path:
@@ -92,9 +93,9 @@ def make_installation(folder: Path) -> Path:
         shutil.copytree(REPOSITORY / package, folder / package, ignore=ignore)
     for name in ("config.toml", "zenzefi", "requirements.txt", "requirements-mcp.txt", "requirements-dev.txt"):
         shutil.copy2(REPOSITORY / name, folder / name)
-    (folder / "addon").mkdir()
+    (folder / "addon/process").mkdir(parents=True)
     for name in REAL:
-        shutil.copy2(REPOSITORY / "addon" / f"{name}.py", folder / "addon")
+        shutil.copy2(REPOSITORY / "addon" / f"{name}.py", folder / "addon" / f"{name}.py")
     for name, text in STUBS.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)

@@ -1,1 +1,1 @@
-"""Attacking the API with what its own document allows, and with what it does not."""
+"""`./zenzefi fuzz`: fuzzing of the JSON API with Schemathesis."""

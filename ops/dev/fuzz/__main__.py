@@ -1,10 +1,10 @@
-"""`./zenzefi fuzz`: let Schemathesis attack a portal of its own over the whole document.
+"""`./zenzefi fuzz`: fuzz the JSON API of a scratch portal with Schemathesis, over the whole OpenAPI document.
 
-1. It lives in `.venv-fuzz`, made on first use from ops/dev/fuzz/requirements.txt.
-2. The portal has its own PostgreSQL and Redis in a temporary folder, and wide limits.
-3. A reply of 500 and above, a status, header, type or body that the document does not tell of, is a failure.
+1. Schemathesis is installed in `.venv-fuzz` on first use, from ops/dev/fuzz/requirements.txt.
+2. The portal has its own PostgreSQL and Redis in a temporary folder, and high limits.
+3. A response of 500 and above, or a status, header, type or body that is not in the document, is a failure.
 
-Arguments go to `schemathesis run`; `--max-examples 200` looks harder, `--seed N` repeats a run.
+Arguments go to `schemathesis run`; `--max-examples 200` is more thorough, `--seed N` repeats a run.
 """
 
 import os
@@ -33,12 +33,12 @@ CHECKS = (
     "unsupported_method",
     "use_after_free",
 )
-# Where the answer to whom is asked, not how it is asked: callbacks are signed, and details are told to this machine.
+# Its response depends on the client's address, not on the request.
 EXCLUDED = r"^/health/detailed$"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Start a portal, attack it, and return Schemathesis's exit code."""
+    """Start a portal, fuzz it, and return Schemathesis's exit code."""
     if list(arguments) in (["-h"], ["--help"]):
         print_line(__doc__ or "")
         return 0

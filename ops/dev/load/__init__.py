@@ -1,1 +1,1 @@
-"""`./zenzefi load`: Locust plays buyers in the portal and clients of the proxy, on a platform of its own."""
+"""`./zenzefi load`: load test of portal, JSON API and proxy with Locust, on a scratch platform."""

@@ -1,14 +1,13 @@
-"""`./zenzefi load`: start a platform, let Locust loose on it without a head, and write a report.
+"""`./zenzefi load`: start a platform, load-test it with Locust, and write a report.
 
-1. Locust lives in `.venv-load`, made on first use from ops/dev/load/requirements.txt.
-2. The platform is started as `./zenzefi up` starts it, in a temporary folder, on free ports, with limits out of reach.
-3. Buyers with money and tokens are made; some log in and go through the portal, others only use the proxy.
-4. The report goes to a folder: report.html and CSV of Locust's, summary.md of ours. A target that is missed is told,
-   and is no failure of the command; a request that failed is.
+1. Locust is installed in `.venv-load` on first use, from ops/dev/load/requirements.txt.
+2. The platform is started by `./zenzefi up` in a temporary folder, on free ports, with limits that are not reached.
+3. Users buy tokens in the portal's pages, use the JSON API, or send requests through the proxy.
+4. The report has report.html and CSV files of Locust, and summary.md. A missed target is reported and is not an error;
+   a failed request is.
 """
 
 import argparse
-import os
 import resource
 import sys
 import tempfile
@@ -24,7 +23,7 @@ VENV = bootstrap.REPOSITORY / ".venv-load"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do it; returns 0 when no request failed."""
+    """Run the load test; returns 0 when no request failed."""
     options = _parse(arguments)
     try:
         python = bootstrap.ensure("load", VENV)
@@ -57,17 +56,19 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="./zenzefi load", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=int, default=60, help="how long the load lasts (default 60)")
+    parser.add_argument("--seconds", type=int, default=60, help="duration of the load (default 60)")
     parser.add_argument("--rate", type=int, default=1000, help="requests a second offered to the proxy (default 1000)")
-    parser.add_argument("--clients", type=int, default=64, help="programs that use the proxy at once (default 64)")
-    parser.add_argument("--buyers", type=int, default=10, help="people in the portal at once (default 10)")
+    parser.add_argument("--clients", type=int, default=64, help="concurrent clients of the proxy (default 64)")
+    parser.add_argument("--buyers", type=int, default=10, help="concurrent users of the portal's pages (default 10)")
     parser.add_argument("--api-clients", type=int, default=4, metavar="N", help="clients of the JSON API (default 4)")
     parser.add_argument(
-        "--pages", type=float, default=1.0, metavar="N", help="what each of them does in a second (default 1)"
+        "--pages", type=float, default=1.0, metavar="N", help="pages or API calls per user and second (default 1)"
     )
     parser.add_argument("--workers", type=int, default=2, help="proxy workers (default 2)")
     folder = Path.home() / ".cache" / "zenzefi" / f"load-{clock.now():%Y%m%d-%H%M%S}"
-    parser.add_argument("--out", type=Path, metavar="DIR", default=folder, help=f"where the report goes ({os.sep}…)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", default=folder, help="folder of the report (default: in ~/.cache/zenzefi)"
+    )
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""Pages as a browser without JavaScript reads them: the form that is wanted, with everything that is filled in."""
+"""Forms and links of HTML pages, read as a browser without JavaScript does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 
 class Form:
-    """One form: where it leads, and what is sent when nobody changes anything."""
+    """A form: its action and the default values of its fields."""
 
     def __init__(self, action: str) -> None:
         self.action = action
@@ -38,7 +38,7 @@ class _Reader(HTMLParser):
 
 
 def form_of(page: str, action: str) -> Form:
-    """Return the first form whose action ends so. Raises LookupError when the page has none."""
+    """Return the first form whose action ends with `action`. Raises LookupError when there is none."""
     reader = _Reader()
     reader.feed(page)
     for form in reader.forms:
@@ -48,6 +48,6 @@ def form_of(page: str, action: str) -> Form:
 
 
 def links_of(page: str, start: str) -> list[str]:
-    """Return where the page leads, of the addresses that begin so, in its order and each once."""
+    """Return the distinct links of a page that begin with `start`, in order."""
     parts = page.split(f'href="{start}')[1:]
     return list(dict.fromkeys(start + part.partition('"')[0] for part in parts))

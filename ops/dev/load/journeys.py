@@ -1,6 +1,6 @@
-"""What buyers do in the portal, page by page, each form sent with what the page has put into it, CSRF token included.
+"""Actions of a buyer in the portal's pages: each form is sent with the values of the page, including the CSRF token.
 
-Nothing here knows Locust: `locustfile.py` gives it a client that measures, and a test one that needs no network.
+The module is independent of Locust: `locustfile.py` passes a client that measures, a test one without network.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Protocol
 from ops.dev.load.html_forms import form_of, links_of
 
 TOKEN_PAGE = re.compile(r"^/tokens/[0-9a-f-]{36}$")
-# The pages that are only looked at, and how often beside each other.
+# Pages that are only read, with their relative frequency.
 PAGES = {"/dashboard": 6, "/tokens": 6, "/wallet": 4, "/usage": 2, "/bundles": 1, "/notifications": 1, "/invite": 1}
 SECONDS_TO_DECIDE = 5.0
 
 
 class Page(Protocol):
-    """What came back."""
+    """A response."""
 
     status: int
     text: str
@@ -26,16 +26,16 @@ class Page(Protocol):
 
 
 class Client(Protocol):
-    """Somebody's browser. `name` is the line of the report under which a request is counted."""
+    """A browser. `name` is the line of the report that a request is counted in."""
 
     def get(self, path: str, *, name: str) -> Page:
-        """Ask for a page."""
+        """Fetch a page."""
 
     def post(self, path: str, fields: dict[str, str], *, name: str) -> Page:
-        """Send a form and follow where it leads."""
+        """Send a form and follow redirects."""
 
     def fail(self, name: str, reason: str) -> None:
-        """Count a request that was answered, but not as it should have been."""
+        """Count a request with a wrong response as failed."""
 
 
 class Buyer:
@@ -44,14 +44,14 @@ class Buyer:
     def __init__(self, client: Client, email: str, password: str) -> None:
         self._client = client
         self._email, self._password = email, password
-        self._random = random.Random(email)  # noqa: S311 - what is looked at need not be a secret
+        self._random = random.Random(email)  # noqa: S311 - not for secrets
 
     def log_in(self) -> None:
-        """Log in as anybody does, by the form."""
+        """Log in by the form."""
         self._send("/login", "/login", email=self._email, password=self._password)
 
     def look_around(self) -> None:
-        """Look at one of the pages."""
+        """Fetch one of the pages."""
         [path] = self._random.choices(list(PAGES), weights=list(PAGES.values()))
         self._client.get(path, name=path)
 
@@ -60,20 +60,20 @@ class Buyer:
         self._open_a_token()
 
     def buy(self) -> None:
-        """Buy a token for the usual time at the price that the page shows."""
+        """Buy a token for an hour."""
         page = self._send("/tokens/buy", "/tokens/buy", duration_hours="1", scope="full", name="Load test")
         if page is not None and 'data-testid="secret"' not in page.text:
             self._client.fail("POST /tokens/buy", f"status {page.status} without a secret")
 
     def revoke(self) -> None:
-        """Give a token back."""
+        """Revoke a token."""
         page = self._open_a_token()
         if page is None or not links_of(page.text, f"{page.url}/revoke"):
             return
         self._send(f"{page.url}/revoke", f"{page.url}/revoke", line="/tokens/[id]/revoke")
 
     def top_up(self) -> None:
-        """Pay at the mock provider's checkout and come back to the payment's page."""
+        """Pay at the mock provider's checkout and return to the payment's page."""
         page = self._send("/wallet", "/wallet/top-up", amount="50")
         if page is None:
             return
@@ -89,7 +89,7 @@ class Buyer:
         return self._client.get(self._random.choice(found), name="/tokens/[id]") if found else None
 
     def _send(self, shown: str, action: str, *, line: str = "", **fields: str) -> Page | None:
-        """Open a page, fill its form in and send it."""
+        """Fetch a page, fill in its form and send it."""
         page = self._client.get(shown, name=line or shown)
         try:
             form = form_of(page.text, action)

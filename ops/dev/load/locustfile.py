@@ -1,6 +1,6 @@
-"""Locust's part: how many of whom, how often they do what, and how their requests are counted. Runs in .venv-load.
+"""Locust users of the load test: buyers in the portal, clients of the JSON API and of the proxy. Runs in .venv-load.
 
-ZENZEFI_LOAD_FILE names a JSON file with addresses, buyers and tokens, as `./zenzefi load` writes it.
+ZENZEFI_LOAD_FILE names the JSON file of `./zenzefi load` with addresses, users and tokens.
 """
 
 import itertools
@@ -21,21 +21,21 @@ BUYERS, TOKENS = itertools.cycle(FACTS["buyers"]), itertools.cycle(FACTS["tokens
 
 
 class Browser:
-    """A client of Locust's that keeps cookies, as a journey wants it."""
+    """Adapter of Locust's HTTP client for `journeys`."""
 
     def __init__(self, user: FastHttpUser) -> None:
         self._user = user
 
     def get(self, path: str, *, name: str) -> Any:
-        """Ask for a page."""
+        """Fetch a page."""
         return self._page(self._user.client.get(path, name=name))
 
     def post(self, path: str, fields: dict[str, str], *, name: str) -> Any:
-        """Send a form and follow where it leads."""
+        """Send a form and follow redirects."""
         return self._page(self._user.client.post(path, data=fields, name=name))
 
     def fail(self, name: str, reason: str) -> None:
-        """Count one more failure."""
+        """Count a failure."""
         events.request.fire(
             request_type="CHECK", name=name, response_time=0, response_length=0, exception=AssertionError(reason)
         )
@@ -46,7 +46,7 @@ class Browser:
 
 
 class PortalBuyer(FastHttpUser):
-    """Somebody in the portal: looks around mostly, buys now and then."""
+    """A user of the portal's pages, who mostly reads and sometimes buys."""
 
     host = FACTS["portal_url"]
     fixed_count = FACTS["buyers_at_once"]
@@ -54,8 +54,8 @@ class PortalBuyer(FastHttpUser):
 
     def on_start(self) -> None:
         """Log in."""
-        somebody = next(BUYERS)
-        self.buyer = Buyer(Browser(self), somebody["email"], somebody["password"])
+        user = next(BUYERS)
+        self.buyer = Buyer(Browser(self), user["email"], user["password"])
         self.buyer.log_in()
 
     @task(20)
@@ -106,7 +106,7 @@ class ApiClient(FastHttpUser):
 
 
 class ProxyClient(FastHttpUser):
-    """A program that uses the proxy: small replies, now and then a question about its token."""
+    """A client of the proxy: small replies, sometimes the token's status."""
 
     host = FACTS["proxy_url"]
     fixed_count = FACTS["clients_at_once"]

@@ -1,4 +1,4 @@
-"""The platform under load, who loads it, and Locust itself."""
+"""The platform under load, its users, and the Locust process."""
 
 import argparse
 import json
@@ -37,7 +37,7 @@ HIGH_LIMITS = (
 
 @dataclass(frozen=True, slots=True)
 class LocustUsage:
-    """What Locust itself has used; its CPU in shares of one core, which must stay well below one."""
+    """Result of the Locust process; `cpu` is its share of one core and must stay well below one."""
 
     exit_code: int
     seconds: float
@@ -47,7 +47,7 @@ class LocustUsage:
 
 @contextmanager
 def start_platform(folder: Path, options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], Settings]]:
-    """Run `up` in a folder; yields what its ready file says, and its settings."""
+    """Run `up` in a folder; yields the contents of its ready file, and its settings."""
     ready_file, log = folder / "ready.json", folder / "up.log"
     inherited = {name: value for name, value in child_environment().items() if not name.startswith(FOREIGN)}
     environment = {**inherited, **{f"ZENZEFI_LIMITS__{name}": UNLIMITED for name in HIGH_LIMITS}}
@@ -65,7 +65,7 @@ def start_platform(folder: Path, options: argparse.Namespace) -> Iterator[tuple[
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=REPOSITORY)
     try:
-        with Step("A platform of its own") as step:
+        with Step("Starting a platform") as step:
             deadline = time.monotonic() + START_SECONDS
             while not ready_file.exists():
                 if process.poll() is not None or time.monotonic() > deadline:
@@ -112,7 +112,7 @@ def create_users(ready: dict[str, Any], settings: Settings, options: argparse.Na
 
 
 def run_locust(python: str, folder: Path, facts: dict[str, Any], options: argparse.Namespace) -> LocustUsage:
-    """Let Locust loose; returns what it has used."""
+    """Run Locust; returns its usage."""
     file = folder / "load.json"
     file.touch(0o600)
     file.write_text(json.dumps(facts), encoding="utf-8")
@@ -128,5 +128,5 @@ def run_locust(python: str, folder: Path, facts: dict[str, Any], options: argpar
         _, status, usage = os.wait4(process.pid, 0)
     code, seconds = os.waitstatus_to_exitcode(status), time.monotonic() - began
     if not (options.out / "load_stats.csv").exists():
-        raise Failure(f"Locust gave up: {last_line(options.out / 'locust.log')}")
+        raise Failure(f"Locust failed: {last_line(options.out / 'locust.log')}")
     return LocustUsage(code, seconds, (usage.ru_utime + usage.ru_stime) / seconds, os.getloadavg()[0])

@@ -1,4 +1,4 @@
-"""The short report: Locust's own table, in Markdown, beside the targets."""
+"""Summary of a load test: Locust's table in Markdown, and the targets."""
 
 import argparse
 import csv
@@ -9,18 +9,18 @@ from ops.console import Failure
 from ops.dev.load.platform import LocustUsage
 
 TARGET_RATE, TARGET_P95_MS = 1000, 200
-# Beyond this share of a core Locust measures itself: its answers wait in its own loop.
+# Beyond this share of a core Locust measures itself: responses wait in its event loop.
 BUSY = 0.8
 COLUMNS = ("Requests/s", "50%", "95%", "99%", "Max Response Time", "Request Count", "Failure Count")
 HEAD = ("", "per second", "p50 ms", "p95 ms", "p99 ms", "highest ms", "requests", "failed")
 
 
 def text(folder: Path, options: argparse.Namespace, used: LocustUsage) -> str:
-    """Write what the CSV of a run says, what it is worth, and whether the targets were met."""
+    """Return the summary of a run's CSV: the table, and whether the targets were met."""
     with (folder / "load_stats.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows:
-        raise Failure("Locust counted nothing.")
+        raise Failure("Locust counted no request.")
     offered = f"{options.seconds} s, {options.clients} clients that offer {options.rate} requests a second"
     shared = f"{os.cpu_count()} cores shared with Locust, load {used.load:.1f}"
     served = f"to {options.workers} worker(s), {options.buyers} buyers in the portal"

@@ -1,1 +1,1 @@
-"""`./zenzefi pages`: how long every page of the portal takes, and what it asks of the database."""
+"""`./zenzefi pages`: response time and database queries of every page of the portal."""

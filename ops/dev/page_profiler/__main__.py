@@ -1,8 +1,7 @@
-"""`./zenzefi pages`: walk every page, and what the JSON API reads, as the heaviest buyer and as an admin.
+"""`./zenzefi pages`: profile every page and GET endpoint, as the user with most data and as an admin.
 
-For each page: the time in this process (p50 and p95, without a network in between), how many queries it makes, and
-which of them read a whole big table. Pages that are too slow, ask too often or read too much are marked, and the exit
-code is 1. `./zenzefi seed` makes a database that is worth it.
+For each page: the time in this process (p50 and p95, without network), the number of queries, and queries that scan a
+whole big table. Pages beyond a limit are listed, and the exit code is 1. `./zenzefi seed` creates a suitable database.
 """
 
 import argparse
@@ -28,17 +27,17 @@ from portal import create_app
 MAX_QUERIES = 12
 MAX_SECONDS = 0.1
 BIG_ROWS = 10_000
-# Not pages: files for machines, and addresses that belong to programs.
+# Not pages: static files and endpoints for programs.
 NO_PAGES = ("static", "pages.favicon", "pages.robots", "health.", "mock_checkout.", "docs.", "api_play.")
 FOR_ADMINS = ("/admin", "/api/v1/admin", "/api/v1/analytics/admin")
-# Files are made and sent line by line; they are measured and may take longer than a page.
+# Files are streamed; they are measured and may take longer than a page.
 FILES = ("/csv", "/pdf", ".csv")
 FILE_TIMES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one page costs; times in seconds."""
+    """Cost of one page; times in seconds."""
 
     rule: str
     role: str
@@ -50,7 +49,7 @@ class Page:
 
     @property
     def faults(self) -> list[str]:
-        """What is too much, in words."""
+        """Every exceeded limit."""
         found = [f"reads all of {scan}" for scan in self.scans]
         if self.p95 > MAX_SECONDS and not is_file(self.rule):
             found.append(f"takes {self.p95 * 1000:.0f} ms")
@@ -60,16 +59,16 @@ class Page:
 
 
 def is_file(name: str) -> bool:
-    """Say whether this is the address of a file."""
+    """Return whether this is the URL of a file."""
     return name.partition("?")[0].endswith(FILES)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure and report; returns 1 when a page costs too much."""
+    """Measure and report; returns 1 when a page exceeds a limit."""
     options = _parse(arguments)
     try:
         with connected_installation(options.data) as settings:
-            # A walk asks oftener than a buyer's program may.
+            # The profiler exceeds the limit of the API.
             limits = settings.limits.model_copy(update={"api_per_minute": 1_000_000})
             app = create_app(settings.model_copy(update={"limits": limits}))
             pages = list(_walk(app, database.connect(settings.database), options.times, options.only))
@@ -82,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
     faulty = [page for page in pages if page.faults]
     for page in faulty:
         print_line("\n" + "\n  ".join([f"{page.rule} ({page.role}):", *page.faults]))
-    print_line(f"\n{len(pages)} pages, {len(faulty)} of which cost too much.")
+    print_line(f"\n{len(pages)} pages, {len(faulty)} beyond a limit.")
     return 1 if faulty else 0
 
 
@@ -112,7 +111,7 @@ def _walk(app: Flask, engine: Engine, times: int, only: str) -> Iterator[Page]:
 
 
 def _measured(client: FlaskClient, name: str, role: str, address: str, times: int) -> tuple[Page, list[Query]]:
-    """Ask for a page several times; returns its figures, and what it asked of the database the first time."""
+    """Fetch a page several times; returns its cost, and the queries of the first time."""
     with record_queries() as found:
         status = client.get(address).status_code
     took = []
@@ -126,7 +125,7 @@ def _measured(client: FlaskClient, name: str, role: str, address: str, times: in
 
 
 def _client(app: Flask, engine: Engine, user_id: uuid.UUID) -> FlaskClient:
-    """Return a browser in which somebody is logged in, and which shows his login to the API, too."""
+    """Return a test client that is logged in to the pages and to the API."""
     with database.sessions(engine).begin() as session:
         login, token = sample_urls.open_logins(session, user_id, app.extensions["zenzefi"])
     client = app.test_client()
@@ -138,10 +137,8 @@ def _client(app: Flask, engine: Engine, user_id: uuid.UUID) -> FlaskClient:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./zenzefi pages", description=__doc__)
-    parser.add_argument(
-        "--times", type=int, default=20, choices=range(2, 1001), metavar="N", help="how often each page is asked for"
-    )
-    parser.add_argument("--only", default="", help="only pages whose address holds this")
+    parser.add_argument("--times", type=int, default=20, choices=range(2, 1001), metavar="N", help="requests per page")
+    parser.add_argument("--only", default="", help="only pages whose URL contains this")
     parser.add_argument("--data", type=Path, default=DATA, help="the data folder of the installation")
     return parser.parse_args(arguments)
 

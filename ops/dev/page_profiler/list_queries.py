@@ -1,4 +1,4 @@
-"""What lists are asked for besides their first page: searches, filters, orders, and far down."""
+"""Query strings for list pages: searches, filters, orders, and late pages."""
 
 VARIANTS = {
     "/wallet": ("type=refund", "page=1700", "page=10000"),

@@ -1,4 +1,4 @@
-"""What a page asks of the database: the statements, and which of them read a whole table."""
+"""Recording of SQL queries, and detection of full table scans in their plans."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,19 +7,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event, text
 
-# What belongs to the transaction and asks for nothing.
+# Statements of the transaction itself.
 _FRAME = ("SAVEPOINT", "RELEASE", "ROLLBACK")
 _READS = ("SELECT", "WITH")
 _BY_INDEX = {"Index Scan", "Index Only Scan"}
-# A limit that is reached after so small a part of the work makes a scan end early.
+# A LIMIT that is reached after this fraction of the cost ends a scan early.
 EARLY_SHARE = 4
-# Steps of a plan that ask for no more rows than are asked of them.
+# Plan nodes that read no more rows than their parent needs.
 _PASS_THROUGH = {"Nested Loop", "Subquery Scan", "Result"}
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A statement with its parameters, as the driver takes them."""
+    """A statement with its parameters, as passed to the driver."""
 
     statement: str
     parameters: Any
@@ -27,12 +27,12 @@ class Query:
 
 @dataclass
 class RecordedQueries:
-    """The statements that were run while somebody listened."""
+    """The recorded statements."""
 
     queries: list[Query] = field(default_factory=list)
 
     def take(self, *arguments: Any) -> None:
-        """Keep a statement: SQLAlchemy's `before_cursor_execute`."""
+        """Record a statement (SQLAlchemy's `before_cursor_execute`)."""
         statement, parameters = arguments[2], arguments[3]
         if not statement.lstrip().startswith(_FRAME):
             self.queries.append(Query(statement, parameters))
@@ -40,7 +40,7 @@ class RecordedQueries:
 
 @contextmanager
 def record_queries() -> Iterator[RecordedQueries]:
-    """Listen to all statements of this process."""
+    """Record all statements of this process."""
     found = RecordedQueries()
     event.listen(Engine, "before_cursor_execute", found.take)
     try:
@@ -50,7 +50,7 @@ def record_queries() -> Iterator[RecordedQueries]:
 
 
 def big_tables(connection: Connection, rows: int) -> set[str]:
-    """Name the tables that have at least so many rows, as the last ANALYZE saw them."""
+    """Return the tables with at least `rows` rows, as of the last ANALYZE."""
     names = text("SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples >= :rows")
     return set(connection.scalars(names, {"rows": rows}))
 
@@ -58,9 +58,9 @@ def big_tables(connection: Connection, rows: int) -> set[str]:
 def full_scans(
     connection: Connection, queries: Sequence[Query], big: set[str], *, are_small: bool = False
 ) -> list[str]:
-    """Return `table: statement` for each query whose plan reads one of the big tables from end to end.
+    """Return `table: statement` for each query whose plan scans one of the big tables completely.
 
-    Where the tables `are_small`, one index is as good as another, and it is enough that there is one.
+    With `are_small` tables any index scan counts as selective, since the planner then takes any index.
     """
     found = []
     for query in queries:
@@ -73,10 +73,9 @@ def full_scans(
 
 
 def _scanned_tables(node: dict[str, Any], *, are_small: bool, ends_early: bool = False) -> Iterator[str]:
-    """Name the tables that a plan reads from end to end: as they lie, or by an index that does not help to find.
+    """Yield the tables that a plan scans completely, sequentially or by an index without a condition.
 
-    A scan right below a limit ends early where most rows are what it looks for, unless rows are sorted or added up in
-    between.
+    A scan below a LIMIT ends early when most rows match, unless rows are sorted or aggregated in between.
     """
     kind = node["Node Type"]
     by_chance = not are_small and kind in _BY_INDEX and "Filter" in node and "Index Cond" not in node

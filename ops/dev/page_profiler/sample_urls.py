@@ -1,4 +1,4 @@
-"""Whose pages are walked, and what stands in their addresses."""
+"""Users and URL arguments for the page profiler."""
 
 import uuid
 from datetime import timedelta
@@ -20,7 +20,7 @@ from ops.dev.page_profiler.list_queries import VARIANTS
 from portal.api import login_tokens
 
 LOGIN_LASTS = timedelta(hours=2)
-# The heaviest of its kind: what is quick for it is quick for all.
+# The user, token and endpoint with most rows.
 _BUYER = "SELECT user_id FROM access_tokens GROUP BY user_id ORDER BY count(*) DESC LIMIT 1"
 _ADMIN = "SELECT id FROM users WHERE is_superuser AND is_active ORDER BY created_at LIMIT 1"
 _VALUES = {
@@ -51,22 +51,22 @@ _VALUES = {
 
 
 def ids(connection: Connection) -> tuple[uuid.UUID, uuid.UUID]:
-    """Return the heaviest buyer and an admin. Raises Failure where there are none."""
+    """Return the ids of the user with most tokens and of an admin. Raises Failure when there is none."""
     connection.execute(text("SET statement_timeout = 0"))
     buyer, admin = connection.scalar(text(_BUYER)), connection.scalar(text(_ADMIN))
     if buyer is None or admin is None:
-        raise Failure("There is no buyer, or no admin; ./zenzefi seed makes both.")
+        raise Failure("There is no buyer or no admin; ./zenzefi seed creates both.")
     return buyer, admin
 
 
 def values(connection: Connection, buyer: uuid.UUID) -> dict[str, str]:
-    """Return what can stand in an address, by the name of the argument."""
+    """Return values of URL arguments by name."""
     found = {name: connection.scalar(text(query), {"buyer": buyer}) for name, query in _VALUES.items()}
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
 def build_url(rule: Rule, known: dict[str, str]) -> str | None:
-    """Write a rule's address; None when a value is missing."""
+    """Return the URL of a rule; None when a value is missing."""
     if not rule.arguments <= known.keys():
         return None
     _, address = rule.build({name: known[name] for name in rule.arguments}, append_unknown=False) or ("", None)
@@ -74,12 +74,12 @@ def build_url(rule: Rule, known: dict[str, str]) -> str | None:
 
 
 def query_strings(rule: Rule, known: dict[str, str]) -> list[str]:
-    """Return what the address is asked with, each as a query: nothing, and what else is listed here."""
+    """Return the query strings for a rule: none, and its variants."""
     return ["", *(variant.format_map(known) for variant in VARIANTS.get(rule.rule, ()))]
 
 
 def signed_values(session: Session, user_id: uuid.UUID, settings: Settings) -> dict[str, str]:
-    """Make what stands in the addresses of mails: a link, which nobody is sent, and a signature."""
+    """Return the secret of a new e-mail link, which is not sent, and a signed unsubscribe value."""
     user = session.get_one(User, user_id)
     email_links.request_link(
         session, LinkPurpose.CHANGE_EMAIL, user.email, settings=settings, actor=PLATFORM, user=user
@@ -92,7 +92,7 @@ def signed_values(session: Session, user_id: uuid.UUID, settings: Settings) -> d
 
 
 def open_logins(session: Session, user_id: uuid.UUID, settings: Settings) -> tuple[str, str]:
-    """Begin a login for the pages and one for the API; returns the id for the cookie, and the API's token."""
+    """Start a login for the pages and one for the API; returns the id for the cookie and the bearer token."""
     user = session.get_one(User, user_id)
     page, program = (
         logins.begin(session, user, kind=kind, lifetime=LOGIN_LASTS, actor=PLATFORM)
@@ -102,5 +102,5 @@ def open_logins(session: Session, user_id: uuid.UUID, settings: Settings) -> tup
 
 
 def seen_now() -> float:
-    """Return the time that a fresh cookie carries."""
+    """Return the timestamp of a fresh cookie."""
     return clock.now().timestamp()

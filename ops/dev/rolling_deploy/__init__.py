@@ -1,1 +1,1 @@
-"""Several machines behind one edge, and what their clients see when one of them is rolled, or dies."""
+"""`./zenzefi fleet`: rolling restarts and crashes of instances behind nginx, under load."""

@@ -1,4 +1,4 @@
-"""`./zenzefi fleet`: two portals and two proxies behind nginx; one of each is rolled, one killed, under load."""
+"""`./zenzefi fleet`: restart and kill portals and proxies behind nginx under load, and count lost requests."""
 
 import argparse
 import json
@@ -17,18 +17,24 @@ from ops.dev.rolling_deploy.run import SHORT, Sizes, run
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run and report; returns 1 when something was lost that may not be."""
+    """Run and report; returns 1 when a rolling restart lost a request."""
     parser = argparse.ArgumentParser(prog="./zenzefi fleet", description=__doc__)
-    parser.add_argument("--namespaces", action="store_true", help="each machine in a network of its own; needs root")
-    parser.add_argument("--short", action="store_true", help="as the tests do it")
+    parser.add_argument(
+        "--namespaces", action="store_true", help="each instance in its own network namespace; needs root"
+    )
+    parser.add_argument("--short", action="store_true", help="a short run, as in the tests")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     options = parser.parse_args(arguments)
     put = networks.in_namespaces if options.namespaces else networks.on_loopback
     try:
-        # What is printed of the steps must not stand before the JSON.
-        with redirect_stdout(sys.stderr if options.json else sys.stdout), start_servers() as under, put(NAMES) as found:
-            sample_buyers.migrate(under.environment)
-            results = run(under.folder, under.environment, found, SHORT if options.short else Sizes())
+        # Progress must not precede the JSON.
+        with (
+            redirect_stdout(sys.stderr if options.json else sys.stdout),
+            start_servers() as servers,
+            put(NAMES) as endpoints,
+        ):
+            sample_buyers.migrate(servers.environment)
+            results = run(servers.folder, servers.environment, endpoints, SHORT if options.short else Sizes())
     except Failure as failure:
         print_error(str(failure))
         return 1
@@ -37,13 +43,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def lost(seen: Mapping[str, Any]) -> bool:
-    """Say whether anything was not answered, or answered and not counted."""
+    """Return whether a request was not answered, or answered but not counted."""
     answered = seen["proxy_answered"] > seen["proxy_counted"] or seen["purchases_answered"] != seen["purchases_booked"]
     return bool(seen["bad"]) or answered
 
 
 def text(results: Mapping[str, Any]) -> str:
-    """Return tables for people."""
+    """Return the results as tables."""
     head = ["", "answers", "not answered", "p50 ms", "p95 ms", "slowest ms", "longest pause ms"]
     lines = []
     for name, seen in results.items():

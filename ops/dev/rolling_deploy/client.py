@@ -1,7 +1,7 @@
 """Clients that count every response until SIGTERM, then print JSON: `python -m ops.dev.rolling_deploy.client FILE`.
 
-Some go through the proxy and some to the portal, reading (GET) and changing (POST) in turns, each on a connection of
-its own to the edge that it keeps. An answer that is not the one expected, or none at all, is noted with its time.
+They use the proxy or the portal, alternating GET and POST, each on its own kept connection to nginx. Unexpected and
+missing responses are recorded with their time.
 """
 
 import http.client
@@ -23,7 +23,7 @@ AS_JSON = {"Content-Type": "application/json"}
 
 
 class Log:
-    """What all clients saw."""
+    """Responses of all clients."""
 
     def __init__(self) -> None:
         self.begun = time.monotonic()
@@ -35,7 +35,7 @@ class Log:
         self._lock = threading.Lock()
 
     def note(self, kind: str, outcome: int | str, began: float) -> None:
-        """Take one answer, or what came in its place."""
+        """Record a response or an error."""
         now = time.monotonic()
         with self._lock:
             self.answers[f"{kind} {outcome}"] += 1
@@ -44,11 +44,11 @@ class Log:
                 self.gaps[kind] = max(self.gaps[kind], now - self._last.get(kind, now))
                 self._last[kind] = now
             else:
-                told = {"kind": kind, "outcome": str(outcome), "at": round(now - self.begun, 3)}
-                self.bad.append(told | {"after": round(now - began, 3)})
+                entry = {"kind": kind, "outcome": str(outcome), "at": round(now - self.begun, 3)}
+                self.bad.append(entry | {"after": round(now - began, 3)})
 
-    def told(self) -> dict[str, Any]:
-        """Return it as JSON can say it; times in milliseconds."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return the log for JSON; times in milliseconds."""
         figures = {
             kind: {
                 "good": len(found),
@@ -73,7 +73,7 @@ def _at(found: list[float], share: float) -> float:
 
 
 class Client:
-    """One connection to the edge, and what is asked on it."""
+    """A client with one kept connection to nginx."""
 
     def __init__(self, told: Mapping[str, Any], host: str, log: Log) -> None:
         self._told = told
@@ -81,11 +81,11 @@ class Client:
         self._log = log
         self._context = ssl.create_default_context()
         self._context.check_hostname = False
-        self._context.verify_mode = ssl.CERT_NONE  # the certificate is the one to start with, which nobody trusts
+        self._context.verify_mode = ssl.CERT_NONE  # the certificate is the self-signed placeholder
         self._connection: http.client.HTTPConnection | None = None
 
     def ask(self, kind: str, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> bytes:
-        """Ask once and note the answer; what is lost is lost, and nothing is tried again here."""
+        """Send a request and record its result; nothing is retried."""
         began = time.monotonic()
         try:
             connection = self._connection = self._connection or self._connect()
@@ -116,7 +116,7 @@ class Client:
 
 
 def use_proxy(told: Mapping[str, Any], secret: str, log: Log, leaving: threading.Event) -> None:
-    """Read and send in turns with one token."""
+    """Send GET and POST requests with one token."""
     client, headers = Client(told, told["proxy_host"], log), {"X-Access-Token": secret}
     while not leaving.is_set():
         client.ask("proxy GET", "GET", "/certificates/filter", headers)
@@ -126,7 +126,7 @@ def use_proxy(told: Mapping[str, Any], secret: str, log: Log, leaving: threading
 
 
 def log_in(told: Mapping[str, Any], log: Log) -> str:
-    """Return what opens the API."""
+    """Log in to the API and return the bearer token."""
     credentials = json.dumps({"email": told["email"], "password": told["password"]}).encode()
     client = Client(told, told["portal_host"], log)
     answer = client.ask("portal login", "POST", "/api/v1/auth/login", AS_JSON, credentials)
@@ -135,7 +135,7 @@ def log_in(told: Mapping[str, Any], log: Log) -> str:
 
 
 def use_portal(told: Mapping[str, Any], bearer: str, log: Log, leaving: threading.Event) -> None:
-    """Look at a page and buy a token in turns; a purchase has no key that would let it be sent twice."""
+    """Fetch a page and buy a token, alternating; purchases have no idempotency key, so nothing may be retried."""
     client, headers = Client(told, told["portal_host"], log), AS_JSON | {"Authorization": f"Bearer {bearer}"}
     purchase = json.dumps({"duration_hours": 1, "scope": "full", "name": told["name"]}).encode()
     while not leaving.is_set():
@@ -165,7 +165,7 @@ def main(arguments: list[str]) -> int:
         pass
     for thread in threads:
         thread.join(TIMEOUT)
-    print(json.dumps(log.told()), flush=True)
+    print(json.dumps(log.as_dict()), flush=True)
     return 0
 
 

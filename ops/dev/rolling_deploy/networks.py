@@ -1,7 +1,7 @@
-"""Where the machines are: on ports of loopback, or each in a network namespace of its own, joined by a bridge.
+"""Networks of the instances: loopback ports, or a network namespace for each, joined by a bridge.
 
-The bridge, the edge, the upstream and the clients are in one more namespace, so that nothing of the host's own network
-is touched. Namespaces need root.
+Bridge, nginx, upstream and clients are in one more namespace, so the host's network is not touched. Namespaces need
+root.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ NETWORK = "10.77.0"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An address for a process, and the prefix of a command that runs there."""
+    """An address for a process, and the command prefix that runs it there."""
 
     address: str
     port: int
@@ -28,7 +28,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The edge's own place, the upstream's, and those of the machines by name."""
+    """The endpoints of nginx, of the upstream, and of the instances by name."""
 
     edge: Endpoint
     upstream: Endpoint
@@ -37,7 +37,7 @@ class Endpoints:
 
 @contextlib.contextmanager
 def on_loopback(names: Sequence[str]) -> Iterator[Endpoints]:
-    """Give each a port of its own on this machine."""
+    """Yield endpoints on loopback ports."""
     yield Endpoints(
         Endpoint(LOOPBACK, free_port()),
         Endpoint(LOOPBACK, free_port()),
@@ -47,7 +47,7 @@ def on_loopback(names: Sequence[str]) -> Iterator[Endpoints]:
 
 @contextlib.contextmanager
 def in_namespaces(names: Sequence[str]) -> Iterator[Endpoints]:
-    """Give each a namespace of its own with an address on a common bridge; all of it is gone afterwards."""
+    """Yield endpoints in network namespaces on a common bridge; they are deleted afterwards."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         raise Failure("Network namespaces need root, and `ip` of the package iproute2.")
     mark = f"zf{os.getpid()}"

@@ -1,4 +1,4 @@
-"""The machines: portals, proxies, upstream and edge, each of which can be rolled, killed and started again."""
+"""Processes of a rolling deploy: portals, proxies, upstream and nginx, which can be restarted and killed."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ DRAIN_SECONDS = 30
 
 
 class Instances:
-    """All processes, by name; `start` has started none of them."""
+    """All processes by name; `start` starts them."""
 
     def __init__(
         self, folder: Path, environment: Mapping[str, str], places: Endpoints, *, kept_seconds: int, failed_seconds: int
@@ -55,21 +55,21 @@ class Instances:
         self.children["edge"] = self._nginx()
 
     def start(self) -> None:
-        """Start everything, and wait until it serves."""
+        """Start all processes and wait until they are ready."""
         for child in self.children.values():
             child.spawn()
         for child in self.children.values():
             child.wait_ready(120)
 
     def stop(self) -> None:
-        """Stop everything; what died before is none the worse."""
+        """Stop all processes."""
         for child in reversed(self.children.values()):
             child.request_stop()
         for child in reversed(self.children.values()):
             child.stop()
 
     def roll(self, *names: str) -> float:
-        """Let machines go by SIGTERM, and start new ones; returns how long the slowest took to go."""
+        """Stop instances by SIGTERM and start new ones; returns the seconds until the slowest had exited."""
         begun = time.monotonic()
         for name in names:
             self.children[name].request_stop()
@@ -80,7 +80,7 @@ class Instances:
         return gone
 
     def kill(self, *names: str) -> None:
-        """End machines as a power cut does: every process of theirs at once."""
+        """Kill all processes of instances at once, like a power cut."""
         for pid in [pid for name in names for pid in _process_tree(self.children[name].pid)]:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -90,7 +90,7 @@ class Instances:
             self.children[name].kill()
 
     def start_again(self, *names: str) -> None:
-        """Start machines anew and wait until they serve."""
+        """Start instances again and wait until they are ready."""
         for name in names:
             self.children[name] = self.machine(name)
             self.children[name].spawn()
@@ -98,7 +98,7 @@ class Instances:
             self.children[name].wait_ready(120)
 
     def machine(self, name: str) -> Child:
-        """Return a portal or a proxy in its place, not started."""
+        """Return a portal or a proxy, not started."""
         part, place = name.partition("-")[0], self.places.machines[name]
         own = {f"ZENZEFI_{part.upper()}__HOST": place.address, f"ZENZEFI_{part.upper()}__PORT": str(place.port)}
         if part == "portal":
@@ -122,7 +122,7 @@ class Instances:
         return child
 
     def _answers(self, place: Endpoint, path: str, expected: str = "200") -> Callable[[int], bool]:
-        """A test that asks from where the edge is, which may be another network than ours."""
+        """Return a readiness check that runs in nginx's network."""
         ask = [*self.places.edge.prefix, "curl", "-s", "-o", "/dev/null", "-m", "2", "-w", "%{http_code}"]
         ask += ["-H", f"Host: {PORTAL_HOST}", f"http://{_address(place)}{path}"]
         return lambda _: subprocess.run(ask, capture_output=True, text=True, check=False).stdout == expected
@@ -147,7 +147,7 @@ def _address(place: Endpoint) -> str:
 
 
 def _process_tree(pid: int) -> list[int]:
-    """Return a process and everything that it has started, however deep."""
+    """Return a process and all its descendants."""
     found = [pid]
     for parent in found:
         try:

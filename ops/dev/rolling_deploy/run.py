@@ -1,4 +1,4 @@
-"""One run: a shop, clients, a roll of one portal and one proxy, then the sudden death of the others."""
+"""One run: clients under load while instances are restarted by SIGTERM, then killed."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ from ops.processes.child import kill_with_parent
 from ops.processes.secret_files import random_key
 
 NAME = "fleet"
-FLUSH_SECONDS = 3.0  # counts are written once a second
+FLUSH_SECONDS = 3.0  # usage counters are flushed once a second
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Sizes:
     rolls: int = 3
     kills: int = 3
     kept_seconds: int = 10  # how long nginx keeps an idle connection to a proxy
-    failed_seconds: int = 2  # how long it does not ask a machine that has refused; less than the quiet
+    failed_seconds: int = 2  # how long it does not retry an instance that refused; less than quiet_seconds
     proxy_pause: float = 0.0
     portal_pause: float = 0.2
 
@@ -48,7 +48,7 @@ SHORT = Sizes(4, 2, 1.5, 1, 1, kept_seconds=1, failed_seconds=1, proxy_pause=0.0
 
 
 def run(folder: Path, environment: Mapping[str, str], places: Endpoints, sizes: Sizes) -> dict[str, Any]:
-    """Start the machines on a database that is ready, measure, and stop them; returns the figures."""
+    """Start the instances on a migrated database, measure, and stop them; returns the figures."""
     settings = config.load_settings(environment)
     engine = database.connect(settings.database)
     factory = database.sessions(engine)
@@ -58,10 +58,10 @@ def run(folder: Path, environment: Mapping[str, str], places: Endpoints, sizes: 
         with factory.begin() as session:
             created = sample_buyers.create(session, settings, NAME, password=password, tokens=sizes.proxy_clients)
             user = {"email": created.user.email, "password": password, "tokens": created.secrets}
-        with Step("Two portals, two proxies, edge"):
+        with Step("Two portals, two proxies, nginx"):
             fleet.start()
         counted = ServerCounts(factory)
-        with Step(f"{sizes.rolls} roll(s) by SIGTERM"), _clients(folder, places, sizes, user, "rolled") as rolled:
+        with Step(f"{sizes.rolls} rolling restart(s)"), _clients(folder, places, sizes, user, "rolled") as rolled:
             rolled["gone_seconds"] = []
             for number in range(sizes.rolls):
                 time.sleep(sizes.quiet_seconds)
@@ -69,7 +69,7 @@ def run(folder: Path, environment: Mapping[str, str], places: Endpoints, sizes: 
                 rolled["gone_seconds"].append(round(fleet.roll(f"portal-{twin}", f"proxy-{twin}"), 1))
             time.sleep(sizes.quiet_seconds)
         rolled |= counted.since(rolled, "rolled")
-        with Step(f"{sizes.kills} sudden death(s)"), _clients(folder, places, sizes, user, "killed") as killed:
+        with Step(f"{sizes.kills} crash(es)"), _clients(folder, places, sizes, user, "killed") as killed:
             for number in range(sizes.kills):
                 time.sleep(sizes.quiet_seconds)
                 twin = "ba"[number % 2]
@@ -85,14 +85,14 @@ def run(folder: Path, environment: Mapping[str, str], places: Endpoints, sizes: 
 
 
 class ServerCounts:
-    """What the platform itself counted, from one time to the next."""
+    """Requests and purchases as counted by the platform."""
 
     def __init__(self, factory: database.Sessions) -> None:
         self._factory = factory
         self._requests = self._all_requests()
 
     def since(self, seen: Mapping[str, Any], name: str) -> dict[str, int]:
-        """Compare with what the clients saw: requests through the proxy, and purchases."""
+        """Return the platform's counts since the last call beside those of the clients."""
         time.sleep(FLUSH_SECONDS)
         before, self._requests = self._requests, self._all_requests()
         with self._factory() as session:
@@ -114,7 +114,7 @@ class ServerCounts:
 def _clients(
     folder: Path, places: Endpoints, sizes: Sizes, user: Mapping[str, Any], name: str
 ) -> Iterator[dict[str, Any]]:
-    """Run the clients for as long as the block lasts; what they saw is in the yielded object after it."""
+    """Run the clients during the block; the yielded dict has their log afterwards."""
     told = {
         "address": places.edge.address, "port": places.edge.port, "portal_host": PORTAL_HOST, "proxy_host": PROXY_HOST,
         "buyers": sizes.buyers, "name": name, "proxy_pause": sizes.proxy_pause, "portal_pause": sizes.portal_pause,

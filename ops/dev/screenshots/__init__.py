@@ -1,1 +1,1 @@
-"""`./zenzefi shots`: every page of the portal as pictures, with what is wrong with them."""
+"""`./zenzefi shots`: screenshots of every page of the portal, with detected defects."""

@@ -1,4 +1,4 @@
-"""`./zenzefi shots DIR`: pictures of every page, wide and 390 px, light and dark, and a list of what is wrong."""
+"""`./zenzefi shots DIR`: screenshots of every page, wide and 390 px, light and dark, and a list of defects."""
 
 import argparse
 import re
@@ -19,7 +19,7 @@ from ops.dev.screenshots.scratch_portal import ScratchPortal, start_scratch_port
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make the pictures; returns 1 when something was found on the way."""
+    """Take the screenshots; returns 1 when a defect was found."""
     options = _parse(arguments)
     try:
         options.folder.mkdir(parents=True, exist_ok=True)
@@ -37,11 +37,11 @@ def _take_screenshots(options: argparse.Namespace) -> list[str]:
     chosen = product(options.width or WIDTHS, options.theme or ("light", "dark"), options.lang or ("en",))
     pictures: list[Path] = []
     with ExitStack() as stack:
-        with Step("A shop to look at"):
+        with Step("Starting a portal with sample data"):
             set_up = stack.enter_context(start_scratch_portal())
             made = stack.enter_context(open_browser(set_up, axe.source() if options.axe else ""))
         places, complaints = select_visits(set_up, options.only)
-        with Step("Pictures") as step:
+        with Step("Screenshots") as step:
             for variant, role in product([Variant(*parts) for parts in chosen], ROLES):
                 here = [place for place in places if place.role == role]
                 with made.as_(role, variant) as context:
@@ -66,7 +66,7 @@ def _low_scores(made: ScreenshotBrowser) -> Iterator[str]:
 
 
 def select_visits(set_up: ScratchPortal, only: str = "") -> tuple[list[PageVisit], list[str]]:
-    """Return the places whose name or address fits the pattern, and what cannot be visited."""
+    """Return the visits whose name or path matches the pattern, and the routes that cannot be visited."""
     found, missing = page_visits(set_up.app, set_up.shop)
     found += interaction_visits(set_up.shop)
     return [place for place in found if re.search(only, f"{place.name} {place.path}")], missing
@@ -87,12 +87,12 @@ def _write_index(folder: Path, pictures: Iterable[Path]) -> None:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./zenzefi shots", description=__doc__)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where the pictures go")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the screenshots")
     parser.add_argument("--only", default="", metavar="PATTERN", help="a regular expression for names or addresses")
     parser.add_argument("--lang", action="append", choices=list(LANGUAGES), help="default: en; may be given twice")
     parser.add_argument("--width", action="append", choices=list(WIDTHS), help="default: both")
     parser.add_argument("--theme", action="append", choices=["light", "dark"], help="default: both")
-    parser.add_argument("--axe", action="store_true", help="let axe-core judge each page, in both themes (needs npm)")
+    parser.add_argument("--axe", action="store_true", help="check each page with axe-core, in both themes (needs npm)")
     parser.add_argument("--lighthouse", action="store_true", help="measure the main pages (needs npm; takes minutes)")
     return parser.parse_args(arguments)
 

@@ -1,4 +1,4 @@
-"""How the people of a scratch shop act: they register, pay, buy and use tokens at some time in the past."""
+"""Actions of sample users at a time in the past: register, top up, buy and use tokens."""
 
 import random
 import uuid
@@ -23,7 +23,7 @@ from models.services.tokens import purchase as token_purchase
 from models.users import User
 from ops.dev.screenshots.backdating import Backdating
 
-PASSWORD = "a password for pictures"  # noqa: S105 - of people who live as long as one run
+PASSWORD = "a password for pictures"  # noqa: S105 - of users of a scratch database
 BUYER, NEWCOMER, ADMIN = "alice@example.org", "nina@example.org", "dana@example.org"
 TWO_FACTOR_USER, VIEWER = "greta@example.org", "victor@example.org"
 LAPTOP = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -33,26 +33,26 @@ TO_TRY = "<b>bold</b>"
 
 @dataclass
 class SampleShop:
-    """What was made: for each argument of an address the values to visit, each with a label; the first is usual.
+    """The created objects: for each URL argument the values to visit, each with a label; the first is the default.
 
-    `codes` are recovery codes of who has a second factor; each opens once.
+    `codes` are single-use recovery codes of the user with two-factor login.
     """
 
     ids: dict[str, list[tuple[str, object]]] = field(default_factory=dict)
     codes: list[str] = field(default_factory=list)
 
     def add(self, argument: str, label: str, value: object) -> None:
-        """Let addresses with this argument be visited with this value."""
+        """Add a value of a URL argument."""
         self.ids.setdefault(argument, []).append((label, value))
 
 
 class SampleActions:
-    """The steps, which share the past, the settings and a source of chance that repeats itself."""
+    """The actions, with shared settings and a seeded random generator."""
 
     def __init__(self, past: Backdating, settings: Settings) -> None:
         self.past = past
         self.settings = settings
-        self.chance = random.Random(7)  # noqa: S311 - repeatable pictures, no secrets
+        self.chance = random.Random(7)  # noqa: S311 - reproducible, no secrets
         self.shop = SampleShop()
 
     def person(self, days: float, name: str, **more: Any) -> User:
@@ -92,7 +92,7 @@ class SampleActions:
             )[0]  # fmt: skip
 
     def use(self, days: float, token: AccessToken, *, minutes: int, requests: int, ended: bool = True) -> uuid.UUID:
-        """Let a device use a token for some minutes."""
+        """Use a token from a device for some minutes."""
         device = f"{self.chance.getrandbits(80):020x}" if self.chance.random() < 0.7 else None
         actor = Actor(None, f"198.51.100.{self.chance.randint(1, 254)}", self.chance.choice(AGENTS))
         with self.past.ago(days) as session:

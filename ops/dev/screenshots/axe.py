@@ -1,4 +1,4 @@
-"""axe-core over a page in both themes, and targets on a narrow screen.
+"""Accessibility checks: axe-core in both themes, and the size of touch targets on a narrow screen.
 
 Every rule runs in the light theme. A theme changes colours only (tests/test_architecture.py checks that), so in the
 dark theme only the rules run that depend on colours.
@@ -21,7 +21,7 @@ _RUN = """async (rules) => {
     nodes: one.nodes.slice(0, 3).map((node) => `${node.target.join(" ")}: ${node.failureSummary.split("\\n")[1]}`),
   }));
 }"""
-# Fingers need 44 px; what stands in a line of text, and what scripts or CSS hide, is no target.
+# Touch targets need 44 px; links in text and hidden elements are excluded.
 _SMALL = """() => [...document.querySelectorAll("button, summary, select, input:not([type=hidden]), a.button, nav a")]
   .filter((one) => one.checkVisibility() && !one.closest("dialog, .visually-hidden, .option, .table, .snippet"))
   .map((one) => [one, one.getBoundingClientRect()])
@@ -31,12 +31,12 @@ _SMALL = """() => [...document.querySelectorAll("button, summary, select, input:
 
 
 def source() -> str:
-    """Return axe-core's script. Raises Failure when it cannot be had."""
+    """Return axe-core's script. Raises Failure when it cannot be installed."""
     return (npm.package(*npm.AXE) / "axe.min.js").read_text(encoding="utf-8")
 
 
 def violations(page: Page) -> Iterator[str]:
-    """Yield what is wrong with a page that has the script, each as one line. The page is left narrow and dark."""
+    """Yield each violation of a page with the script as one line. The page is left narrow and dark."""
     yield from _violations(page, "")
     if wide := page.evaluate(OVERFLOW):
         yield f"wide: {wide}"

@@ -1,4 +1,4 @@
-"""A history for a scratch database: what the services do "five days ago" is dated so, in code and database alike."""
+"""Backdated transactions for a scratch database: clock and column defaults are in the past."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ _SETTING = "zenzefi.days_ago"
 
 
 class Backdating:
-    """Opens transactions whose time lies in the past; only for a database that is thrown away."""
+    """Opens transactions in the past; only for a scratch database."""
 
     def __init__(self, engine: Engine, sessions: Sessions) -> None:
         self.sessions = sessions
@@ -37,7 +37,7 @@ class Backdating:
 
     @contextmanager
     def ago(self, days: float) -> Iterator[Session]:
-        """Open a transaction that takes place so many days ago."""
+        """Open a transaction that is dated `days` ago."""
         real = clock.now
         with patch.object(clock, "now", lambda: real() - timedelta(days=days)), self.sessions.begin() as session:
             session.execute(text("SELECT set_config(:name, :days, true)"), {"name": _SETTING, "days": str(days)})

@@ -1,4 +1,4 @@
-"""Chromium, driven by Playwright: it visits places as somebody, makes pictures, and says what it stumbles over."""
+"""Chromium driven by Playwright: visits pages as a user, takes screenshots, and records defects."""
 
 import os
 import re
@@ -34,8 +34,7 @@ EMAILS: dict[Role, str] = {
     "admin": ADMIN,
     "viewer": VIEWER,
 }
-# What reaches past the right edge of the window, deepest first, or of a card, where nobody thinks of scrolling; what is
-# clipped on purpose does not count.
+# Elements beyond the right edge of the window, deepest first, or of a card; deliberately clipped ones do not count.
 OVERFLOW = """() => {
   const edge = document.documentElement.clientWidth;
   const by = document.documentElement.scrollWidth - edge;
@@ -53,7 +52,7 @@ OVERFLOW = """() => {
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """How a place is looked at."""
+    """Width, theme and language of a visit."""
 
     width: Literal["wide", "390"]
     theme: Literal["light", "dark"]
@@ -69,7 +68,7 @@ def _window(variant: Variant) -> ViewportSize:
 
 @dataclass
 class ScreenshotBrowser:
-    """A browser before a portal. `script` is at hand on every page; axe-core, where pages are judged."""
+    """A browser for a portal. `script` (axe-core) is added to every page."""
 
     browser: Browser
     stage: ScratchPortal
@@ -83,7 +82,7 @@ class ScreenshotBrowser:
 
     @property
     def complaints(self) -> list[str]:
-        """What it stumbled over so far."""
+        """The defects found so far."""
         return self._complaints + self._heard
 
     @property
@@ -92,7 +91,7 @@ class ScreenshotBrowser:
 
     @contextmanager
     def as_(self, role: Role, variant: Variant) -> Iterator[BrowserContext]:
-        """Open a browser profile of somebody who is logged in, if the role has a name."""
+        """Open a browser context, logged in if the role has an account."""
         context = self.browser.new_context(
             viewport=_window(variant),
             color_scheme=variant.theme,
@@ -104,7 +103,7 @@ class ScreenshotBrowser:
         context.set_default_timeout(15_000)
         if self.script:
             context.add_init_script(self.script)
-        # The announcement that is on would stand above every page: all but one scene have put it away.
+        # The active announcement is dismissed, except in one interaction.
         announced = cast(UUID, self.stage.shop.ids["announcement_id"][0][1]).hex[:12]
         for name, value in (("lang", variant.language), ("seen", announced)):
             context.add_cookies([{"name": name, "value": value, "url": self.address}])
@@ -112,7 +111,7 @@ class ScreenshotBrowser:
         context.close()
 
     def cookies(self, role: Role) -> str:
-        """Return the cookies of somebody who is logged in, as a header."""
+        """Return the Cookie header of a role's login."""
         state = self._state(role) or {"cookies": []}
         return "; ".join(f"{cookie['name']}={cookie['value']}" for cookie in state["cookies"])
 
@@ -138,9 +137,9 @@ class ScreenshotBrowser:
         return state
 
     def open(self, context: BrowserContext, place: PageVisit, variant: Variant) -> Page | None:
-        """Go there and do what is done there; None when it is no page of ours but a file or a way on.
+        """Open a page and perform its action; None when it is a file or a redirect.
 
-        All places of a context are visited in one tab, which costs half of what a tab for each does.
+        All visits of a context share one tab, which takes half the time of a tab for each.
         """
         if place.name in self._no_pages:
             return None
@@ -159,13 +158,13 @@ class ScreenshotBrowser:
         return page
 
     def _tab(self, context: BrowserContext, variant: Variant) -> Page:
-        """Return the context's one tab, wide or narrow and light or dark again, whatever was done to it."""
+        """Return the context's tab, with size and theme reset."""
         if context.pages:
             page = context.pages[0]
         else:
             page = context.new_page()
             page.on("pageerror", lambda error: self._hear(variant, str(error)))
-            page.on("console", lambda said: self._listen(variant, said.type, said.text))
+            page.on("console", lambda message: self._listen(variant, message.type, message.text))
             page.on("response", self._note)
         page.set_viewport_size(_window(variant))
         page.emulate_media(media="screen", color_scheme=variant.theme, reduced_motion="reduce")
@@ -192,17 +191,17 @@ class ScreenshotBrowser:
         self._heard.append(f"{self._here.name if self._here else '?'} ({variant}): {text}")
 
     def shoot(self, page: Page, place: PageVisit, variant: Variant, folder: Path) -> Path:
-        """Make the picture and look for what sticks out."""
+        """Take a screenshot and check for overflow."""
         if wide := page.evaluate(OVERFLOW):
             self._hear(variant, wide)
         path = folder / f"{place.name}.{variant}.png"
-        # A dialog belongs to the window, and a reader of the API is endless; the rest is shown in full length.
+        # Dialogs are relative to the window, and the API readers are endless; other pages are shown in full length.
         page.screenshot(path=path, full_page=place.ours and "dialog" not in place.name)
         return path
 
 
 def chromium() -> str:
-    """Return the path of Debian's Chromium, or of the one that CHROMIUM names. Raises Failure when there is none."""
+    """Return the path of Chromium: CHROMIUM, or the installed one. Raises Failure when there is none."""
     path = os.environ.get("CHROMIUM") or next(
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
     )
@@ -213,7 +212,7 @@ def chromium() -> str:
 
 @contextmanager
 def open_browser(set_up: ScratchPortal, script: str = "") -> Iterator[ScreenshotBrowser]:
-    """Start a browser before the portal at an address."""
+    """Start a browser for a portal."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield ScreenshotBrowser(browser, set_up, script)

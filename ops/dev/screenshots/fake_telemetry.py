@@ -1,4 +1,4 @@
-"""What the other parts of a running platform would have left: traffic and reports in Redis, figures and news."""
+"""Fake data of proxy workers, jobs and admins: recent requests and reports in Redis, statistics, announcements."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -19,7 +19,7 @@ from models.services.settings import overrides
 from models.users import User
 from ops.dev.screenshots.actors import LAPTOP, TO_TRY, SampleActions
 
-# What a diagnosis asks for in an hour: method, path, status, bytes in and out, milliseconds, and why it was refused.
+# Recent requests: method, path, (status, bytes in, bytes out, milliseconds), refusal code.
 _REQUESTS = (
     ("GET", "/certificates/filter", (200, 412, 18_204, 61.2), ""),
     ("GET", "/certificates/details/WDD2050091F123456", (200, 398, 4_310, 48.9), ""),
@@ -37,7 +37,7 @@ _ANNOUNCEMENT = (
 
 
 def make(making: SampleActions, admin: User, alice: User) -> None:
-    """Let the shop look lived in: an admin has been at work, and the jobs have counted and verified."""
+    """Add actions of an admin, and results of the statistics and verification jobs."""
     boss, settings = Actor(admin.id, "192.0.2.10", LAPTOP), making.settings
     with making.past.ago(30) as session:
         user_profile.add_note(session, alice.id, text=f"Asked by phone for an invoice by post. {TO_TRY}", actor=boss)
@@ -57,7 +57,7 @@ def make(making: SampleActions, admin: User, alice: User) -> None:
 
 
 def report(redis: Redis, token_id: UUID) -> None:
-    """Write to Redis what workers and jobs report."""
+    """Write the reports of workers and jobs to Redis."""
     moment = clock.now().timestamp()
     lines = [
         recent_requests.encode(moment - 47 * number**2, method, path, figures, code)
@@ -66,7 +66,7 @@ def report(redis: Redis, token_id: UUID) -> None:
     refused = [line for line, (*_, code) in zip(lines, _REQUESTS, strict=True) if code == "scope_denied"]
     redis.rpush(recent_requests.requests_key(token_id), *lines)
     redis.rpush(recent_requests.refusals_key(token_id), *refused)
-    # Of somebody who looks in a day's time, so that the workers live as long as the pictures take.
+    # Heartbeats a day ahead, so that the workers stay alive during the run.
     redis.hset(gateway_workers.GAUGES, mapping={str(number): f"{int(moment) + 86_400} 3" for number in range(2)})
     redis.hset(gateway_workers.TOTALS, mapping={f"refusals|{code}": number for code, number in _REFUSED.items()})
     checks = {

@@ -1,4 +1,4 @@
-"""What no address alone shows: secrets, mistakes, dialogs, menus, empty lists, refusals, and other weather."""
+"""Pages that need an interaction: secrets, form errors, dialogs, menus, empty lists, refusals, maintenance."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from ops.dev.screenshots.pages import PageVisit
 type Act = Callable[[Page], None]
 NONSENSE = "no-such-thing"
 EXPIRED = Refuse(401, "token_expired", "The access token has expired.")
-# Where a mail server changes what is said.
+# Pages that differ with a mail server.
 WITH_MAIL = ("/register", "/forgot-password", "/forgot-password?sent=1", "/confirm-again", "/confirm-again?sent=1")
 EMPTY_PAGES = (
     "/dashboard",
@@ -31,7 +31,7 @@ SEARCHED = ("users?q=", "tokens?q=", "payments?provider=", "audit?resource=")
 
 
 def interaction_visits(shop: SampleShop) -> list[PageVisit]:
-    """Return them all; what changes most for those that follow comes last."""
+    """Return all visits; those that change the data come last."""
     found = (
         *_buyer_pages(shop),
         *_mistakes(shop),
@@ -68,7 +68,7 @@ def _mistakes(shop: SampleShop) -> Iterator[PageVisit]:
         ("two-factor", "/profile/two-factor", {"current_password": "not mine"}),
         ("try", f"/tokens/{shop.ids['token_id'][0][1]}/try?method=GET&path=certificates/../x", {}),
     ):
-        # A question needs no form.
+        # The path tester is a GET form.
         status = 200 if name == "try" else 400
         yield PageVisit(f"mistake-{name}", path, "buyer", _send(**fields) if fields else None, status)
     for name, path, fields in (
@@ -96,7 +96,7 @@ def _newcomers() -> Iterator[PageVisit]:
 
 
 def _signed_out(shop: SampleShop) -> Iterator[PageVisit]:
-    """Yield the ways in: what mails lead to, the second factor, and the pages of the gateway."""
+    """Yield signed-out pages: mail links, the second factor, and the pages of the gateway."""
     yield PageVisit("scene-theme-menu", "/", "visitor", _open(".menu > summary"))
     yield PageVisit("scene-reset-password", f"/links/{shop.ids['secret'][0][1]}", "visitor")
     yield PageVisit("mistake-reset", f"/links/{shop.ids['secret'][0][1]}", "visitor", _send(new_password=""), 400)
@@ -138,7 +138,7 @@ def _maintenance() -> Iterator[PageVisit]:
 
 
 def _send(press: str = "", **fields: str) -> Act:
-    """Fill the form that has these fields, and press a button, the main one if none is named.
+    """Fill in the form with these fields, and press a button, by default the main one.
 
     Without fields it is the first form with a main button.
     """
@@ -162,7 +162,7 @@ def _send(press: str = "", **fields: str) -> Act:
 
 
 def _no_action(_page: Page) -> None:
-    """Do nothing there; what is named here is a page, however it is reached."""
+    """Do nothing; the visit is a page even when it redirects."""
 
 
 def _wait_for_network(page: Page) -> None:
@@ -201,7 +201,7 @@ def _choose_two(page: Page) -> None:
 
 
 def _start_impersonation(page: Page) -> None:
-    """Begin to view, unless this login does so already; then the office is closed to it."""
+    """Start an impersonation, unless this login has one already: the admin area is then closed to it."""
     if page.locator("main [name=reason]").count():
         _send(reason="Asked for help on the phone")(page)
     else:

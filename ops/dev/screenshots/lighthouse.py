@@ -1,4 +1,4 @@
-"""Lighthouse on the pages that matter most; it takes minutes, so it is asked for by name."""
+"""Lighthouse scores of the main pages; takes minutes, so it is optional."""
 
 import json
 import os
@@ -16,7 +16,7 @@ PAGES: tuple[tuple[str, Role], ...] = (("/", "visitor"), ("/dashboard", "buyer")
 
 
 def scores(camera: ScreenshotBrowser, path: str, role: Role) -> dict[str, int]:
-    """Return a page's scores out of 100, on Lighthouse's own slow telephone. Raises Failure."""
+    """Return a page's scores out of 100, with Lighthouse's emulated phone. Raises Failure."""
     node = shutil.which("node")
     if node is None:
         raise Failure("node is needed to run Lighthouse. Debian: apt-get install nodejs npm")

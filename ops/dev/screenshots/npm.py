@@ -1,4 +1,4 @@
-"""Packages from npm that only checks need: installed once, outside the repository, without running their scripts."""
+"""npm packages for checks: installed once, outside the repository, without running their scripts."""
 
 import os
 import shutil
@@ -13,9 +13,9 @@ LIGHTHOUSE = ("lighthouse", "13.5.0")
 
 
 def package(name: str, version: str) -> Path:
-    """Return the folder of a package, installing it when this machine has not got it yet.
+    """Return the folder of a package, installing it on first use.
 
-    ZENZEFI_NPM names the folder that keeps them; the default is in the user's cache. Raises Failure with one sentence.
+    ZENZEFI_NPM names the cache folder; the default is in the user's cache. Raises Failure.
     """
     cache = Path(os.environ.get("ZENZEFI_NPM") or Path.home() / ".cache" / "zenzefi" / "npm")
     kept = cache / f"{name}-{version}"
@@ -30,12 +30,12 @@ def package(name: str, version: str) -> Path:
         command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", made, f"{name}@{version}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         if done.returncode != 0:
-            said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-            raise Failure(f"npm could not install {name} {version}; it says: {said}")
+            reason = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+            raise Failure(f"npm could not install {name} {version}; npm printed: {reason}")
         try:
             Path(made, "node_modules").rename(_fresh(kept) / "node_modules")
         except OSError as error:
-            if not found.is_dir():  # unless somebody else was quicker
+            if not found.is_dir():  # unless another process was faster
                 raise Failure(f"{name} cannot be kept in {cache}: {error.strerror}") from None
     return found
 

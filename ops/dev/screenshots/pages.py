@@ -1,4 +1,4 @@
-"""What there is to see: every page that the routes know, found by walking them."""
+"""Visits of every page of the portal, derived from its routes."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -12,26 +12,26 @@ from werkzeug.routing import Rule
 from ops.dev.screenshots.actors import SampleShop
 
 Role = Literal["visitor", "buyer", "newcomer", "guarded", "admin", "viewer"]
-# Portals over the one shop: as it comes, with a mail server, and closed for maintenance.
+# Portals on the same database: default, with a mail server, and in maintenance mode.
 Portal = Literal["usual", "mailing", "closed"]
 ROLES: tuple[Role, ...] = get_args(Role)
-# What a visitor sees; a buyer would be led on from most of it.
+# Blueprints for signed-out visitors; most redirect signed-in users.
 FOR_VISITORS = {"pages", "accounts", "links", "mock_checkout", "development"}
-# Of these a picture is made for each value of their one argument; of others one for the usual value.
+# Endpoints visited with every value of their argument; others only with the default.
 EVERY_VALUE = {"tokens.detail", "wallet.payment", "development.error"}
-# What programs read, and the two readers of the API's document, which are scenes.
+# Endpoints for programs, and the API readers, which are interactions.
 EXCLUDED = ("//", "/api/", "/docs", "/redoc", "/openapi")
-# Not pages: files for machines, addresses that act, and a mail in its sandbox, where no script runs.
+# Not pages: files, URLs that act, and the sandboxed mail preview, where no script runs.
 NO_PAGES = {"static", "pages.favicon", "pages.robots", "health.health", "links.follow", "office_mails.preview_html"}
-# Without a link from a mail these have nothing to show but where to get one.
+# Without a valid e-mail link these respond with 410.
 GONE = {"links.reset", "links.confirm", "links.finish_login"}
 
 
 @dataclass(frozen=True, slots=True)
 class PageVisit:
-    """An address that somebody looks at; `act` is what he does there before the picture is made.
+    """A page to visit; `act` is performed before the screenshot.
 
-    What is not `ours` was drawn by somebody else's script: it is shown and not judged.
+    Pages that are not `ours` are rendered by a third-party script and not checked.
     """
 
     name: str
@@ -44,7 +44,7 @@ class PageVisit:
 
 
 def page_visits(app: Flask, shop: SampleShop) -> tuple[list[PageVisit], list[str]]:
-    """Return a place for every page that a GET reaches, and the routes whose argument the shop has no value for."""
+    """Return a visit for every GET page, and the routes whose arguments have no sample value."""
     places, missing = [], []
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         if (

@@ -1,4 +1,4 @@
-"""A small shop with some of everything in it, made by the platform's own services on a scratch database."""
+"""Sample data for screenshots, created by the platform's services in a scratch database."""
 
 import uuid
 from datetime import timedelta
@@ -39,7 +39,7 @@ from portal.request import error_pages
 
 
 def make(past: Backdating, settings: Settings) -> SampleShop:
-    """Fill the database and return what to visit."""
+    """Fill the database; returns the URL arguments to visit."""
     making = SampleActions(past, settings)
     admin = making.person(420, "dana", is_superuser=True)
     alice = making.person(96, "alice", full_name="Alice Keller")
@@ -126,7 +126,7 @@ def _tokens(making: SampleActions, alice: User) -> None:
             minutes, requests = making.chance.randint(20, 400), making.chance.randint(40, 4000)
             making.use(day + 0.3, running, minutes=minutes, requests=requests)
 
-    # In the order of time: a token's clock never runs back behind its last use.
+    # In order of time: a token's last use never moves back.
     use_on(*range(12, 5, -1))
     with past.ago(5.5) as session:
         token_pause.pause(session, alice, running.id, settings=settings, actor=making.actor(alice))
@@ -187,7 +187,7 @@ def _others(making: SampleActions, admin: User, alice: User) -> None:
 
 
 def _notifications(making: SampleActions, alice: User) -> None:
-    """Webhooks that work and fail, and mails that left, wait and were given up."""
+    """Create webhooks that work and fail, and mails that are sent, pending and failed."""
     shop, settings = making.shop, making.settings
     with making.past.ago(9) as session:
         made = [
@@ -229,7 +229,7 @@ def _notifications(making: SampleActions, alice: User) -> None:
 
 
 def _ids(making: SampleActions, alice: User) -> None:
-    """Name what the addresses need besides."""
+    """Add the remaining URL arguments."""
     shop = making.shop
     unconfirmed = making.person(0.1, "irina", confirm=True)
     with making.past.ago(0) as session:

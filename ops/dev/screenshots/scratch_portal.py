@@ -1,4 +1,4 @@
-"""A portal with a shop in it, for as long as it is looked at: own servers, own database, nothing else."""
+"""Scratch portal with sample data on private servers, for screenshots and fuzzing."""
 
 import logging
 import secrets
@@ -29,7 +29,7 @@ from portal import create_app
 
 SECRETS = ("PORTAL__SECRET_KEY", "TOKENS__HASH_KEY", "TOKENS__MAC_KEYS", "PAYMENTS__MOCK_SIGNING_KEY")
 
-# Mistakes are made on purpose, in every variant; the number is not to hold them up.
+# High limits: every variant of the run repeats failing requests.
 LIMITS = {f"ZENZEFI_LIMITS__{name}": "1000" for name in ("AUTH_PER_HOUR", "AUTH_PER_ADDRESS", "REGISTRATIONS_PER_HOUR")}
 PORTAL_SETTINGS: dict[Portal, dict[str, str]] = {
     "usual": {},
@@ -40,7 +40,7 @@ PORTAL_SETTINGS: dict[Portal, dict[str, str]] = {
 
 @dataclass(frozen=True)
 class ScratchPortal:
-    """A running portal and what is in it; `addresses` are those of all portals over the shop."""
+    """A running portal and its sample data; `addresses` has all portals on the same database."""
 
     app: Flask
     addresses: Mapping[Portal, str]
@@ -53,9 +53,9 @@ class ScratchPortal:
 
 @contextmanager
 def start_scratch_portal(more: Mapping[str, str] | None = None) -> Iterator[ScratchPortal]:
-    """Start a PostgreSQL and a Redis in a temporary folder, fill them, and serve the portal from this process.
+    """Start PostgreSQL and Redis in a temporary folder, add the sample data, and serve the portal from this process.
 
-    `more` are settings besides, as environment variables.
+    `more` are further settings, as environment variables.
     """
     with tempfile.TemporaryDirectory(prefix="zenzefi-shots-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
@@ -110,7 +110,7 @@ def _serving(app: Flask, port: int) -> Iterator[None]:
 
 
 class _QuietHandler(WSGIRequestHandler):
-    """Says nothing about requests that went well."""
+    """Does not log requests."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing."""
+        """Log nothing."""

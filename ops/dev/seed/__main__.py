@@ -1,7 +1,7 @@
-"""`./zenzefi seed --users N --tokens N --transfers N`: a shop of any size in an empty database, for measuring.
+"""`./zenzefi seed --users N --tokens N --transfers N`: fill an empty database with sample data of any size.
 
-The books of what is made add up (`./zenzefi ledger verify`). All users have the password that is printed at the end;
-the heavy buyer is seed1@example.test, an admin is seed2@example.test. The secrets of the tokens are known to nobody.
+Ledger verification passes on it. All users have the password that is printed at the end; the user with most data is
+seed1@example.test, an admin is seed2@example.test. The secrets of the tokens are unknown.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from ops.dev.seed.bulk import drop_indexes, rebuild_indexes
 from ops.dev.seed.sizes import Sizes
 from ops.launcher.installation import DATA, connected_installation
 
-# Nothing here is in a hurry to be safe against a crash: it is one transaction, and an empty database is soon made.
+# Settings of the one transaction that fills the database.
 _FAST = ("statement_timeout = 0", "lock_timeout = '5s'", "work_mem = '128MB'", "maintenance_work_mem = '512MB'")
 
 
@@ -46,12 +46,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def seed(engine: Engine, settings: Settings, sizes: Sizes) -> str:
-    """Make the shop in one transaction and return everybody's password.
+    """Fill the database in one transaction and return the password of all users.
 
-    Raises Failure in production, and for a database in which something was sold or somebody registered.
+    Raises Failure in production, and for a database with transfers or more than one user.
     """
     if settings.platform.is_production:
-        raise Failure("Nothing is seeded in production.")
+        raise Failure("The database is not seeded in production.")
     password = secrets.token_urlsafe(12)
     hours, bases = zip(*sorted(settings.prices.znc.items()), strict=True)
     facts = {
@@ -98,9 +98,9 @@ def seed(engine: Engine, settings: Settings, sizes: Sizes) -> str:
 
 
 def _refuse_unless_empty(connection: Connection) -> None:
-    """Raise Failure when there is more than the first admin and his demo token."""
+    """Raise Failure when the database has more than the first admin and a demo token."""
     if connection.scalar(text("SELECT EXISTS (SELECT FROM transfers) OR (SELECT count(*) FROM users) > 1")):
-        raise Failure("The database is not empty; only one in which nothing was sold yet is seeded.")
+        raise Failure("The database is not empty: it has transfers or several users.")
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""Loading millions of rows: indexes and constraints are built once at the end, not row by row."""
+"""Bulk loading: indexes and constraints are dropped, and rebuilt once at the end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ _INDEXES = text("""
 
 @dataclass(frozen=True, slots=True)
 class DroppedIndexes:
-    """What was taken away, as the statements that build it again."""
+    """The statements that rebuild the dropped indexes and constraints."""
 
     statements: list[str]
 
 
 def drop_indexes(connection: Connection, tables: Sequence[str]) -> DroppedIndexes:
-    """Drop the tables' indexes and keys; `build_again` puts them back, in the same transaction."""
+    """Drop the tables' indexes and keys; call `rebuild_indexes` in the same transaction."""
     names = {"tables": list(tables)}
     foreign, keys = connection.execute(_FOREIGN, names).all(), connection.execute(_KEYS, names).all()
     indexes = connection.execute(_INDEXES, names).all()
@@ -42,6 +42,6 @@ def drop_indexes(connection: Connection, tables: Sequence[str]) -> DroppedIndexe
 
 
 def rebuild_indexes(connection: Connection, taken: DroppedIndexes) -> None:
-    """Build what was taken away."""
+    """Rebuild the dropped indexes and constraints."""
     for statement in taken.statements:
         connection.execute(text(statement))

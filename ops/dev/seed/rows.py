@@ -1,8 +1,7 @@
-"""The rows of a seeded shop, as one statement for each table.
+"""SQL statements for the main tables of a seeded database: users, tokens, payments, transfers, sessions.
 
-Everything follows from the number of a row, so the same sizes make the same shop. User 1 is the heavy buyer: he owns
-ten of each thousand tokens. The last digit of a token's number is its fate: 0 revoked, 1 and 2 not used yet, 3
-running, all others expired.
+Values derive from the row number, so equal sizes give equal data. User 1 owns ten of each thousand tokens. The last
+digit of a token's number is its state: 0 revoked, 1 and 2 not used yet, 3 running, all others expired.
 """
 
 TABLES = (
@@ -10,18 +9,18 @@ TABLES = (
     "audit_entries", "logins",
 )  # fmt: skip
 
-# So that each of millions of rows is not counted by itself.
+# Disabled: they would count each of millions of rows separately.
 TRIGGERS = (("payments", "payments_count_settled"), ("transfers", "transfers_count_deposit"))
 
 FUNCTIONS = (
     """CREATE FUNCTION pg_temp.its_id(kind text, n bigint) RETURNS uuid IMMUTABLE LANGUAGE sql AS
         $$ SELECT CAST(md5(kind || ' ' || n) AS uuid) $$""",
-    # A fraction from 0 to 1 that looks like chance.
+    # A pseudo-random fraction from 0 to 1.
     """CREATE FUNCTION pg_temp.chance(n bigint) RETURNS float IMMUTABLE LANGUAGE sql AS
         $$ SELECT (n * 2654435761 % 1000003) / 1000003.0 $$""",
 )
 
-# A token's number, owner, price and fate, which several tables need.
+# Number, owner, price and state of each token, which several tables need.
 PLAN = """
     CREATE TEMPORARY TABLE plan ON COMMIT DROP AS
     SELECT n, pg_temp.its_id('token', n) AS id, left(md5('prefix ' || n), 8) AS prefix, owner,
@@ -102,7 +101,7 @@ _TRANSFERS = """
     UNION ALL SELECT gen_random_uuid(), 'refund', sales, wallet_id, price, 'Unused time of token ' || prefix || '…',
         'token', id, 'refund:' || id, activated_at FROM platform, plan WHERE fate = 0
     """
-# What triggers count row by row is counted here at once.
+# The counts of the disabled triggers.
 _PAYMENT_DAYS = """
     INSERT INTO payment_days (day, provider, payments, paid_rub, paid_znc, booked_znc)
     SELECT CAST(settled_at AT TIME ZONE 'UTC' AS date), provider, count(*), sum(amount_rub), sum(amount_znc),
@@ -114,8 +113,7 @@ _BALANCES = """
             UNION ALL SELECT debit_account_id, -amount FROM transfers) AS moves GROUP BY account_id) AS moved
     WHERE accounts.id = moved.account_id
     """
-# Two sessions of each token that was used, and thousands of the heavy buyer's token 3; of every tenth running token the
-# second one is open.
+# Two sessions of each used token, and thousands of token 3; of every tenth running token the second one is open.
 _SESSIONS = """
     INSERT INTO proxy_sessions (id, user_id, token_id, device_id, ip_address, user_agent, started_at, last_activity,
         ended_at, request_count, bytes_in, bytes_out)
@@ -154,7 +152,7 @@ _LOGINS = """
         FROM generate_series(1, :users) AS n) AS numbered
     """
 
-# Counted anew, from the first day on, by the job that counts days.
+# Recomputed by the job of the daily statistics.
 _FIGURES = "DELETE FROM day_figures"
 
 ROWS = {

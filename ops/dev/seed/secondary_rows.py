@@ -9,7 +9,7 @@ TABLES = (
     "announcements", "setting_changes",
 )  # fmt: skip
 
-# Five mails for each user; one of a hundred was given up, one of a thousand waits.
+# Five mails for each user; one of a hundred failed permanently, one of a thousand is pending.
 _MAILS = """
     INSERT INTO outbox_mails (id, user_id, kind, recipient, context, dedup_key, attempts, next_attempt_at, last_error,
         sent_at, failed_at, created_at)
@@ -22,7 +22,7 @@ _MAILS = """
     FROM (SELECT n, CAST(:moment AS timestamptz) - interval '30 days' * pg_temp.chance(n) AS at
         FROM generate_series(1, CAST(:users AS bigint) * 5) AS n) AS numbered
     """
-# The heavy buyer has five endpoints, every hundredth user has one.
+# User 1 has five endpoints, every hundredth user has one.
 _ENDPOINTS = """
     INSERT INTO webhook_endpoints (id, user_id, url, secret, topics, created_at)
     SELECT pg_temp.its_id('endpoint', n), pg_temp.its_id('user', CASE WHEN n <= 5 THEN 1 ELSE (n - 5) * 100 END),
@@ -30,7 +30,7 @@ _ENDPOINTS = """
         CAST(:moment AS timestamptz) - interval '60 days'
     FROM generate_series(1, 5 + :users / 100) AS n
     """
-# A quarter of a delivery for each user to the heavy buyer's first endpoint, twenty to each other one.
+# A quarter of a delivery for each user to user 1's first endpoint, twenty to each other one.
 _DELIVERIES = """
     INSERT INTO webhook_deliveries (id, endpoint_id, kind, data, dedup_key, attempts, next_attempt_at, attempted_at,
         status, error, answer, milliseconds, delivered_at, dead_at, created_at)
@@ -41,7 +41,7 @@ _DELIVERIES = """
             AS endpoint, CAST(:moment AS timestamptz) - interval '30 days' * pg_temp.chance(n) AS at
         FROM generate_series(1, CAST(:users AS bigint) / 4 + :users / 5 + 20) AS n) AS numbered
     """
-# What the provider said of each settled payment; a person has to look at one of some thousands.
+# An event for each settled payment; one of some thousands needs a manual review.
 _PAYMENT_EVENTS = """
     INSERT INTO payment_events (id, provider, event_id, payment_id, outcome, amount_rub, body, received_at,
         processed_at, result, needs_review)
@@ -54,7 +54,7 @@ _EXTENSIONS = """
     SELECT gen_random_uuid(), id, 'extended', created_at + part * interval '10 minutes', 3600, :hour_price
     FROM plan CROSS JOIN LATERAL generate_series(1, more) AS part
     """
-# Ten minutes in every nine days. Who ran then got them back.
+# Ten minutes in every nine days, credited to the tokens that were running.
 _OUTAGES = """
     INSERT INTO outages (id, opened_at, last_failed_at, closed_at, credited_at)
     SELECT pg_temp.its_id('outage', n), at, at + interval '9 minutes', at + interval '10 minutes',

@@ -1,4 +1,4 @@
-"""How many rows of what a seed of a given size has."""
+"""Sizes of a seeded database."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -8,20 +8,20 @@ MAX_PAYMENTS = 10
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What is asked for, and what follows from it: every transfer belongs to a payment or to a token."""
+    """Requested and derived numbers of rows: every transfer belongs to a payment or to a token."""
 
     users: int
     tokens: int
     transfers: int
     # Settled payments of each user.
     payments: int
-    # What each token was extended by, in hours; the first `one_more` tokens by one hour more.
+    # Hours by which each token was extended; the first `one_more` tokens by one hour more.
     extensions: int
     one_more: int
 
     @classmethod
     def of(cls, users: int, tokens: int, transfers: int) -> Self:
-        """Share the transfers out. Raises ValueError when they are too few for the tokens and users."""
+        """Distribute the transfers. Raises ValueError when they are too few for the tokens and users."""
         rest = transfers - tokens - tokens // 10
         if users < 10 or tokens < 10 or rest < users:
             least = tokens + tokens // 10 + users

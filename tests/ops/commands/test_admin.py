@@ -41,7 +41,7 @@ def test_a_new_password_is_printed_once_and_works(committed: Committed, run) -> 
         assert not passwords.verify_password(stored, PASSWORD)
 
 
-def test_the_last_admin_who_lost_his_phone_is_let_in_again(committed: Committed, run) -> None:  # type: ignore[no-untyped-def]
+def test_the_last_admin_can_log_in_again_after_losing_the_phone(committed: Committed, run) -> None:  # type: ignore[no-untyped-def]
     dana = person(committed[1], "dana", is_superuser=True)
     with committed[1].begin() as session:
         two_factor.begin(session, session.get_one(User, dana.id), password=PASSWORD, settings=committed[0])

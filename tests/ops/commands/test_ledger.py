@@ -1,4 +1,4 @@
-"""`./zenzefi ledger verify` says whether the books add up, to people, to programs and by its exit code."""
+"""`./zenzefi ledger verify` reports the result as text, as JSON and by its exit code."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`./zenzefi seed` makes a shop whose books add up, leaves the database's shape alone, and never touches a real one."""
+"""`./zenzefi seed` fills a database that passes ledger verification, keeps its schema, and refuses a used one."""
 
 import pytest
 from sqlalchemy import text

@@ -51,7 +51,7 @@ def test_a_finding_ends_the_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert testrun.main([]) == 1
 
     output = capsys.readouterr()
-    assert output.err == "a check found something; no test was run.\n"
+    assert output.err == "a check failed; no test was run.\n"
     assert "no_such_module" in output.out
 
 

@@ -1,4 +1,4 @@
-"""`./zenzefi doctor` tells what is wrong with servers, jobs, backups and books, also when all of it is down."""
+"""`./zenzefi doctor` checks servers, jobs, backups and the ledger, also when all of them are down."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from redis import Redis
 from rq import Queue
 from sqlalchemy import text
 
-from jobs import queues as lanes
+from jobs import queues as job_queues
 from models import clock
 from models.config.settings import Settings
 from models.database import Sessions
@@ -116,7 +116,7 @@ def test_findings_are_told_line_by_line_and_without_secrets(capsys: pytest.Captu
 
 
 def test_every_advice_has_its_section_and_every_section_its_advice() -> None:
-    book = (REPOSITORY / doctor.TROUBLESHOOTING).read_text(encoding="utf-8").partition("## What the doctor says")[2]
+    book = (REPOSITORY / doctor.TROUBLESHOOTING).read_text(encoding="utf-8").partition("## Findings of the doctor")[2]
     sections = {heading.lower().replace(" ", "-") for heading in re.findall(r"^### (.+)$", book, re.MULTILINE)}
     assert sections == set(Section) - {Section.NOWHERE}
     used = {
@@ -230,7 +230,7 @@ def test_a_large_shop_in_a_hurry_proves_the_sum_alone(home: Installation, monkey
     assert problems(ledger.examine(hurried))[what] is BAD
 
 
-def test_a_house_without_worker_scheduler_or_gateway_is_told_so(home: Installation, redis: Redis) -> None:
+def test_an_installation_without_worker_scheduler_or_gateway_is_reported(home: Installation, redis: Redis) -> None:
     assert problems(queues.examine(home)) == {
         "A worker serves zenzefi": BAD,
         "A worker serves zenzefi-slow": BAD,
@@ -239,7 +239,7 @@ def test_a_house_without_worker_scheduler_or_gateway_is_told_so(home: Installati
         "The scheduled health check reports": WARNING,
         "Workers of the gateway report": BAD,
     }
-    redis.set(lanes.SCHEDULER_KEY, "now")
+    redis.set(job_queues.SCHEDULER_KEY, "now")
     redis.set(health_report.REPORT_KEY, health_report.as_json(dict.fromkeys(health_report.PARTS, Check(is_up=True))))
     redis.hset(gateway_workers.GAUGES, "worker", f"{clock.now().timestamp():.0f} 0")
     assert problems(queues.examine(home)).keys() == {
@@ -250,9 +250,9 @@ def test_a_house_without_worker_scheduler_or_gateway_is_told_so(home: Installati
 def test_jobs_that_wait_too_long_or_failed_are_told(
     home: Installation, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lane = Queue(lanes.QUEUE, connection=redis)
-    job = lane.enqueue("jobs.cleanup.count_days")
-    lane.failed_job_registry.add(lane.enqueue("jobs.cleanup.delete_ended_logins"), ttl=60)
+    queue = Queue(job_queues.QUEUE, connection=redis)
+    job = queue.enqueue("jobs.cleanup.count_days")
+    queue.failed_job_registry.add(queue.enqueue("jobs.cleanup.delete_ended_logins"), ttl=60)
     assert problems(queues.examine(home))["No job failed permanently"] is WARNING
     job.enqueued_at = clock.now() - timedelta(hours=1)
     job.save()

@@ -202,7 +202,7 @@ def test_every_secret_of_the_settings_is_known_so_that_none_is_printed() -> None
     assert {"a mail password", "db-secret", given.portal.secret_key.get_secret_value()} <= hidden
 
 
-# Python 3.13 insists that who signs certificates says that he may, and nobody else does.
+# Python 3.13 verifies strictly: only authorities may have the CA flag and the key usage to sign certificates.
 _USES = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
 _MAY_NOT = dict.fromkeys([*_USES, "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"], False)
 

@@ -1,4 +1,4 @@
-"""The launcher waits for what still makes progress, says for what, and gives up on what hangs."""
+"""The launcher waits for processes that make progress, names them, and fails when one hangs."""
 
 import signal
 import sys

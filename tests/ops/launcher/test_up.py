@@ -291,7 +291,7 @@ def test_a_data_folder_of_another_postgresql_is_one_sentence(installation: StubI
     (installation.data / "postgres/data/PG_VERSION").write_text("9\n")
     installation.environment["ZENZEFI_SERVERS"] = "system"
 
-    assert installation.refuses().startswith("The data folder was made by PostgreSQL 9, and only version ")
+    assert installation.refuses().startswith("The data folder belongs to PostgreSQL 9, and only version ")
 
 
 def test_a_full_disk_is_one_sentence(installation: StubInstallation) -> None:

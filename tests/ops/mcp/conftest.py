@@ -18,7 +18,7 @@ collect_ignore = ["test_protocol.py"] if sys.version_info < (3, 13) else []
 
 
 @pytest.fixture
-def desk(committed: Committed) -> ReadTools:
+def read_tools(committed: Committed) -> ReadTools:
     """A shop with alice, who bought a token, paid something and used it, and dana, the admin."""
     settings, factory = committed
     alice = person(factory, "alice", balance="100")

@@ -18,7 +18,7 @@ from tests.ops.mcp.conftest import Committed
 
 @pytest.fixture
 def environment_of(committed: Committed, environment: dict[str, str]) -> dict[str, str]:
-    """What the server is given by whoever starts it."""
+    """The environment of the server."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ZENZEFI_", "COV_"))}
     return {**kept, **environment, "DATABASE_URL": committed[0].database.url, "PYTHONPATH": str(REPOSITORY)}
 
@@ -66,7 +66,7 @@ def told(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_it_speaks_the_protocol_on_standard_input_and_changes_nothing_unasked(
-    desk: ReadTools, environment_of: dict[str, str], committed: Committed
+    read_tools: ReadTools, environment_of: dict[str, str], committed: Committed
 ) -> None:
     hello, tools, users, bad, unknown = talk(
         environment_of,
@@ -79,16 +79,16 @@ def test_it_speaks_the_protocol_on_standard_input_and_changes_nothing_unasked(
     )
     assert hello["result"]["serverInfo"]["name"] == "zenzefi"
     names = {tool["name"]: tool for tool in tools["result"]["tools"]}
-    assert set(names) == {tool.__name__ for tool in desk.tools()}
+    assert set(names) == {tool.__name__ for tool in read_tools.tools()}
     assert all(tool["annotations"]["readOnlyHint"] and tool["description"] for tool in names.values())
     assert told(users)["items"][0]["username"] == "alice"
     assert told(bad)["error"] == "invalid_input"
     assert "error" in unknown or unknown["result"]["isError"]
-    assert desk.show_user("alice@example.test")["is_active"] is True
+    assert read_tools.show_user("alice@example.test")["is_active"] is True
 
 
 def test_with_the_switch_it_changes_in_the_admins_name(
-    desk: ReadTools, environment_of: dict[str, str], committed: Committed
+    read_tools: ReadTools, environment_of: dict[str, str], committed: Committed
 ) -> None:
     arguments = {"user": "alice@example.test", "amount": "-2.00", "reason": "Test", "key": str(uuid.uuid4())}
     _hello, first, again = talk(
@@ -98,11 +98,11 @@ def test_with_the_switch_it_changes_in_the_admins_name(
     )
     assert told(first) == {"new_balance": "80.00"}
     assert told(again)["error"] == "duplicate_transfer"
-    assert desk.find_users("alice")["items"][0]["currency_balance"] == "80.00"
+    assert read_tools.find_users("alice")["items"][0]["currency_balance"] == "80.00"
 
 
-def test_over_http_it_listens_on_loopback_to_whoever_shows_the_key(
-    desk: ReadTools, environment_of: dict[str, str]
+def test_over_http_it_serves_clients_with_the_key_on_loopback(
+    read_tools: ReadTools, environment_of: dict[str, str]
 ) -> None:
     port = free_port()
     server = subprocess.Popen(

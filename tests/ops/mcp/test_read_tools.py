@@ -16,46 +16,46 @@ from ops.mcp.write_tools import AGENT, WriteTools
 from tests.ops.mcp.conftest import Committed
 
 
-def test_everything_can_be_looked_up_and_no_secret_is_told(desk: ReadTools, redis: Redis) -> None:
+def test_everything_can_be_looked_up_and_no_secret_is_told(read_tools: ReadTools, redis: Redis) -> None:
     report = {"database": Check(True, 0.001), "redis": Check(True, 0.001), "upstream": Check(None)}
     redis.set(health_report.REPORT_KEY, health_report.as_json(report))
-    [alice] = desk.find_users("alice")["items"]
+    [alice] = read_tools.find_users("alice")["items"]
     assert alice["currency_balance"] == "82.00"
-    assert desk.show_user("alice@example.test")["usable_tokens"] == 1
-    assert desk.list_transactions(alice["id"])["items"][0]["amount"] == "-18.00"
-    [token] = desk.list_tokens("alice@example.test", active_only=True)["items"]
+    assert read_tools.show_user("alice@example.test")["usable_tokens"] == 1
+    assert read_tools.list_transactions(alice["id"])["items"][0]["amount"] == "-18.00"
+    [token] = read_tools.list_tokens("alice@example.test", active_only=True)["items"]
     assert token["token"].endswith("…")
-    [session] = desk.list_sessions(token_id=uuid.UUID(token["id"]))["items"]
+    [session] = read_tools.list_sessions(token_id=uuid.UUID(token["id"]))["items"]
     assert session["ip_address"] == "203.0.113.7"
-    [payment] = desk.list_payments(alice["id"])["items"]
-    assert desk.show_payment(uuid.UUID(payment["id"]))["events"] == []
-    [bought] = desk.list_audit_log(action="token.purchased")["items"]
+    [payment] = read_tools.list_payments(alice["id"])["items"]
+    assert read_tools.show_payment(uuid.UUID(payment["id"]))["events"] == []
+    [bought] = read_tools.list_audit_log(action="token.purchased")["items"]
     assert bought["details"]["price"] == "18"
-    assert desk.list_outages()["total"] == 0
-    assert desk.show_health()["status"] == "healthy"
-    assert desk.show_shop()["revenue"] == "18.00"
-    assert desk.verify_ledger()["is_sound"] is True
-    said = json.dumps([alice, token, session, payment, bought, desk.list_audit_log()])
+    assert read_tools.list_outages()["total"] == 0
+    assert read_tools.show_health()["status"] == "healthy"
+    assert read_tools.show_shop()["revenue"] == "18.00"
+    assert read_tools.verify_ledger()["is_sound"] is True
+    said = json.dumps([alice, token, session, payment, bought, read_tools.list_audit_log()])
     assert "argon2" not in said
     assert "hash" not in said
 
 
-def test_what_changes_something_is_audited_as_the_admin(desk: ReadTools, committed: Committed) -> None:
+def test_what_changes_something_is_audited_as_the_admin(read_tools: ReadTools, committed: Committed) -> None:
     settings, factory = committed
-    hands = WriteTools(factory, settings, admin="dana@example.test")
-    [alice] = hands.find_users("alice")["items"]
-    [token] = hands.list_tokens(alice["id"])["items"]
-    [session] = hands.list_sessions(alice["id"], open_only=True)["items"]
+    write_tools = WriteTools(factory, settings, admin="dana@example.test")
+    [alice] = write_tools.find_users("alice")["items"]
+    [token] = write_tools.list_tokens(alice["id"])["items"]
+    [session] = write_tools.list_sessions(alice["id"], open_only=True)["items"]
     key = uuid.uuid4()
-    assert hands.adjust_balance(alice["id"], "5.00", "Goodwill", key) == {"new_balance": "87.00"}
-    hands.release_session(uuid.UUID(session["id"]))
-    hands.revoke_token(uuid.UUID(token["id"]), "Shared in a forum")
-    hands.disable_user(alice["id"])
-    hands.enable_user("alice@example.test")
+    assert write_tools.adjust_balance(alice["id"], "5.00", "Goodwill", key) == {"new_balance": "87.00"}
+    write_tools.release_session(uuid.UUID(session["id"]))
+    write_tools.revoke_token(uuid.UUID(token["id"]), "Shared in a forum")
+    write_tools.disable_user(alice["id"])
+    write_tools.enable_user("alice@example.test")
     with factory() as own:
         rows = audit_log.entries(own, user_id=uuid.UUID(alice["id"]), limit=20, offset=0).items
         made = {row.action: row for row in rows if row.user_agent == AGENT}
-        dana = hands.show_user("dana@example.test")["id"]
+        dana = write_tools.show_user("dana@example.test")["id"]
     assert set(made) >= {
         AuditAction.BALANCE_ADJUSTED,
         AuditAction.SESSION_RELEASED,
@@ -67,6 +67,6 @@ def test_what_changes_something_is_audited_as_the_admin(desk: ReadTools, committ
 
 
 @pytest.mark.parametrize("name", ["alice@example.test", "nobody@example.test", ""])
-def test_changes_are_made_in_an_admins_name_only(desk: ReadTools, committed: Committed, name: str) -> None:
+def test_changes_are_made_in_an_admins_name_only(read_tools: ReadTools, committed: Committed, name: str) -> None:
     with pytest.raises(Failure, match="not an active admin"):
         WriteTools(committed[1], committed[0], admin=name)

@@ -179,7 +179,7 @@ def test_the_wanted_version_is_found_or_named(monkeypatch: pytest.MonkeyPatch) -
 
     assert binaries.find_postgres().folder == Path("/a")
     assert binaries.find_postgres(17).folder == Path("/b")
-    with pytest.raises(Failure, match="made by PostgreSQL 14, and only version 15, 17 was found"):
+    with pytest.raises(Failure, match="belongs to PostgreSQL 14, and only version 15, 17 was found"):
         binaries.find_postgres(14)
 
 
@@ -210,9 +210,9 @@ def test_an_ordinary_user_is_told_whose_data_they_are(tmp_path: Path, monkeypatc
     (tmp_path / "pg/data").mkdir()
     monkeypatch.setattr("os.geteuid", lambda: 54321)
 
-    with pytest.raises(Failure, match=r"belongs to user \d+, who made it"):
+    with pytest.raises(Failure, match=r"belongs to user \d+; run as that user"):
         unix_account.choose(tmp_path / "pg", Path("/usr/bin/postgres"))
-    with pytest.raises(Failure, match=r"belongs to user \d+, who made it"):
+    with pytest.raises(Failure, match=r"belongs to user \d+; run as that user"):
         private_folder(tmp_path / "pg")
 
 
