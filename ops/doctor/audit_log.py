@@ -37,7 +37,7 @@ def examine(installation: Installation) -> Iterator[Finding]:
     folder = installation.settings.backup.folder
     noted = ChainHeads(Path(folder)).known() if folder else {}
     with installation.sessions.begin() as session:
-        report = chain_verification.verify(session, hash_chain.key_of(installation.settings.tokens), noted=noted)
+        report = chain_verification.verify(session, hash_chain.key_of(installation.settings.tokens), recorded=noted)
     seen = str(report.fault) if report.fault else f"{report.rows:,} rows, {report.archives} exports before them"
     yield Finding("The audit log is unaltered", report.is_sound, seen, FAULT, Section.AUDIT)
 

@@ -44,8 +44,8 @@ def examine(installation: Installation) -> Iterator[Finding]:
         found = queue_status(redis)
         yield from _workers(redis)
         do = "Start python -m jobs.scheduler (one at a time holds the lock); see logs/scheduler.log."
-        seen = "it looks for due jobs each second" if found.scheduler_lives else "no heartbeat in 15 s"
-        yield Finding("The scheduler runs", found.scheduler_lives, seen, do, SEE)
+        seen = "it looks for due jobs each second" if found.is_scheduler_alive else "no heartbeat in 15 s"
+        yield Finding("The scheduler runs", found.is_scheduler_alive, seen, do, SEE)
         present = {job.id for job in scheduler(redis).get_jobs()}
         missing = [task.job for task in SCHEDULE if task.id not in present]
         seen = f"not {', '.join(missing[:3])}" if missing else f"all {len(SCHEDULE)} tasks"

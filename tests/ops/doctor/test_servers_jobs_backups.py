@@ -212,12 +212,12 @@ def test_an_audit_log_that_was_changed_or_is_not_sealed_is_found(home: Installat
     with home.sessions.begin() as session:
         assert hash_chain.chain_new_rows(session, key)
     with home.sessions.begin() as session:
-        chain_verification.record_check(session, chain_verification.verify_and_record(session, key, noted={}))
+        chain_verification.record_check(session, chain_verification.verify_and_record(session, key, recorded={}))
     assert problems(audit_log.examine(home)) == {}
     with home.sessions.begin() as session:
         session.execute(text("ALTER TABLE audit_entries DISABLE TRIGGER USER"))
         session.execute(text("UPDATE audit_entries SET user_agent = 'somebody else'"))
-        chain_verification.record_check(session, chain_verification.verify_and_record(session, key, noted={}))
+        chain_verification.record_check(session, chain_verification.verify_and_record(session, key, recorded={}))
     assert problems(audit_log.examine(home)) == {proved: BAD, holds: BAD}
 
 
