@@ -173,11 +173,11 @@ def test_lines_that_cannot_be_written_are_counted_and_the_next_ones_are_whole(tm
 
 def test_two_processes_on_one_pipe_write_whole_lines() -> None:
     script = (
-        "from addon.recording.access_log import AccessLog; from addon.recording.counters import Counts\n"
+        "from addon.recording.access_log import AccessLog; from addon.recording.counters import Counters\n"
         "from tests.addon.exchanges import over\n"
-        "log = AccessLog('-', Counts())\n"
+        "log = AccessLog('-', Counters())\n"
         "log.start()\n"
-        "for number in range(2000): log.note(over(b'/%d/' % number + b'x/' * (number % 700)), None)\n"
+        "for number in range(2000): log.record(over(b'/%d/' % number + b'x/' * (number % 700)), None)\n"
         "log.stop()\n"
     )
     theirs, ours = os.pipe()
