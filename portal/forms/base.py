@@ -16,7 +16,7 @@ from portal.i18n import gettext, is_redraw, ngettext
 from portal.presentation.error_messages import message_of
 
 # WTForms' own messages, listed here for the extraction of translations.
-WTFORMS_MESSAGES = (_("This option is not available."), _("This option is not valid."))
+WTFORMS_MESSAGES = (_("Not a valid choice."), _("Invalid Choice: could not coerce."))
 
 
 class _Messages:

@@ -101,6 +101,7 @@ class Shop:
             "payment_id": self.payment.id,
             "checkout_id": self.payment.provider_payment_id,
             "user_id": self.user.id,
+            "payer_id": self.user.id,
             "event_id": self.event_id,
             "reversal_id": uuid.UUID(int=0),
             "transfer_id": self.transfer_id,

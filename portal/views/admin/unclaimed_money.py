@@ -5,8 +5,9 @@ import uuid
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from models.services.accounts import users
 from models.services.errors import DuplicateTransfer, NotFound, NotRefundable, PaymentSpent
-from models.services.payments import unclaimed_claims
+from models.services.payments import topups, unclaimed_claims
 from portal.i18n import gettext as _
 from portal.presentation import formatting
 from portal.request import auth, context
@@ -26,6 +27,7 @@ def listing() -> str:
 @blueprint.post("/refund/<uuid:payment_id>")
 def refund(payment_id: uuid.UUID) -> Response:
     """Refund the unclaimed money of a payment to its payer; sent twice it acts once."""
+    topups.by_id(context.session(), payment_id)
     key = request.form.get("key", type=uuid.UUID) or uuid.uuid4()
     try:
         with context.transaction() as session:
@@ -41,6 +43,7 @@ def refund(payment_id: uuid.UUID) -> Response:
 @blueprint.post("/book/<uuid:payer_id>")
 def book(payer_id: uuid.UUID) -> Response:
     """Book unclaimed money to the account with which its payer has registered again; sent twice it acts once."""
+    users.by_id(context.session(), payer_id)
     payment_id = request.form.get("payment_id", type=uuid.UUID)
     try:
         with context.transaction() as session:

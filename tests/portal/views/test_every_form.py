@@ -19,13 +19,13 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "/webhooks",
         {"endpoint_id": str(uuid.uuid4()), "url": "nonsense", "topic": []},
-        ["Write an address like", "Choose at least one thing"],
+        ["Enter an address such as", "Choose at least one thing"],
     ),
     (
         "/admin/gifts/new",
         {"amount": "x", "count": "0", "uses_each": "0", "note": "x", "key": str(uuid.uuid4())},
         [
-            "Write an amount like",
+            "Enter an amount such as",
             "Create 1 to 1000 codes at once.",
             "The limit must be at least 1.",
             "at least 3 characters",
@@ -44,7 +44,7 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "/admin/announcements",
         {"level": "info", "words_en": "x", "words_ru": "y", "ends_at": "2001-01-01T00:00", "key": str(uuid.uuid4())},
-        ["at least 3 characters", "The end must come after the start"],
+        ["at least 3 characters", "The end must be after the start"],
     ),
 ]
 

@@ -71,7 +71,7 @@ def test_the_page_shows_in_numbers_what_is_forfeited(
     used_token(session, alice, settings)
     page = as_alice.get("/profile/delete")
     assert "82.00" in text_of(page, "money")
-    assert "Tokens that end at once" in page.text
+    assert "Tokens that end immediately" in page.text
 
 
 def test_a_deleted_account_is_anonymised_and_its_tokens_are_revoked(
@@ -162,7 +162,7 @@ def test_an_account_with_a_pending_payment_cannot_be_deleted(
     session.commit()
     answer = as_alice.post("/profile/delete", current_password=PASSWORD)
     assert answer.status_code == 400
-    assert "A payment is still waiting." in answer.text
+    assert "A payment is still pending." in answer.text
     decided(session, payment, settings)
     assert alice.deleted_at is None
 

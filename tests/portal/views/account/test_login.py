@@ -21,7 +21,7 @@ NEW = {"email": "erin@example.test", "username": "erin", "password": PASSWORD}
 def test_a_new_user_can_log_in_and_sees_an_empty_wallet(anonymous: Browser) -> None:
     answer = anonymous.post("/register", **NEW)
     assert (answer.status_code, answer.location) == (303, "/login")
-    assert "Log in now." in anonymous.get("/login").text
+    assert "You can sign in now." in anonymous.get("/login").text
     answer = anonymous.post("/login", email=NEW["email"], password=PASSWORD)
     assert (answer.status_code, answer.location) == (303, "/dashboard")
     assert 'data-amount="0.00"' in anonymous.get("/dashboard").text
@@ -71,7 +71,7 @@ def test_a_disabled_user_cannot_log_in_and_is_logged_out(
     assert as_alice.get("/dashboard").status_code == 302
     answer = anonymous.log_in(alice)
     assert answer.status_code == 401
-    assert "This account disabled." in answer.text
+    assert "This account is disabled." in answer.text
 
 
 def test_five_failed_logins_close_the_door_for_that_address_alone(app: Flask, alice: User) -> None:
@@ -215,7 +215,7 @@ def test_without_mail_the_page_for_a_forgotten_password_names_a_contact(
     seller = settings.seller.model_copy(update={"contact": contact})
     monkeypatch.setitem(app.extensions, "zenzefi", settings.model_copy(update={"seller": seller}))
     page = anonymous.get("/forgot-password").text
-    said = f"For a new password write to {contact}." if contact else "Ask the person who runs this shop"
+    said = f"For a new password write to {contact}." if contact else "Ask the admin of this shop"
     assert said in page
 
 

@@ -37,7 +37,7 @@ def test_the_page_names_each_device_and_marks_this_one(as_alice: Browser, elsewh
     page = as_alice.get("/profile/logins")
     assert page.text.count("data-login=") == 2
     assert "Firefox on Windows" in page.text
-    assert text_of(page, "pill pill-good") == "this one"
+    assert text_of(page, "pill pill-good") == "this session"
 
 
 def test_an_ended_login_and_its_cookie_are_invalid_immediately(

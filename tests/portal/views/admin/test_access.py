@@ -40,7 +40,7 @@ def test_the_same_adjustment_sent_twice_is_booked_once(as_dana: Browser, alice: 
     as_dana.post(f"/admin/users/{alice.id}/adjust", **form)
     as_dana.flashes()
     as_dana.post(f"/admin/users/{alice.id}/adjust", **form)
-    assert "it was not made twice" in as_dana.flashes()
+    assert "was not applied twice" in as_dana.flashes()
     assert balance(session, alice) == 70
 
 

@@ -58,16 +58,16 @@ def test_items_that_need_attention_are_on_top(as_dana: Browser, session: Session
     session.commit()
     page = as_dana.get("/admin/").text
     assert re.findall(r'data-stopped="(\w+)"', page) == ["proxy", "jobs", "scheduler"]
-    assert "Nothing now." not in page
+    assert "Nothing needs attention." not in page
     redis.hset(gateway_workers.GAUGES, "one", f"{int(clock.now().timestamp())} 1 0 1")
     redis.set(queues.SCHEDULER_KEY, "now")
     Worker([lane], connection=redis).register_birth()
-    assert "Nothing now." in as_dana.get("/admin/").text
+    assert "Nothing needs attention." in as_dana.get("/admin/").text
     ledger_verification.record_check(session, report(balances=["a wallet"]))
     session.commit()
     page = as_dana.get("/admin/")
     assert "The books do not add up: balances" in text_of(page, "alert alert-bad")
-    assert "Nothing now." not in page.text
+    assert "Nothing needs attention." not in page.text
 
 
 def test_days_are_counted_once_and_again(session: Session, alice: User, settings: Settings, time: Clock) -> None:
@@ -117,11 +117,11 @@ def test_parts_and_refusals_are_shown(as_dana: Browser, redis: Redis) -> None:
     html = as_dana.get("/admin/").text
     assert html.index('data-refusal="rate_limited"') < html.index('data-refusal="scope_denied"')
     assert "1 worker" in html
-    assert '<dt title="scope_denied">address not opened by the token</dt>' in html
+    assert '<dt title="scope_denied">path outside the token&#39;s scope</dt>' in html
 
 
 def test_every_rejection_of_the_proxy_has_a_label_for_admins() -> None:
-    source = "".join(path.read_text() for path in (ROOT / "addon/http1").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "addon/http1").rglob("*.py"))
     of_the_layer = set(re.findall(r'(?:Refuse\(|HeadError\([^()]*, )\d{3}, "(\w+)"', source))
     assert {"internal", "uri_too_long", "overloaded"} < of_the_layer
     assert of_the_layer | set(refusals._TABLE) == set(SHORT)
@@ -136,13 +136,13 @@ def test_the_dashboard_works_without_redis_and_takes_few_queries(
     assert as_dana.get("/admin/").status_code == 200
     assert len([each for each in asked if "SAVEPOINT" not in each]) <= 12, asked
     assert 'data-stopped="redis"' in as_dana.get("/admin/").text
-    assert "nobody knows how the jobs are" in as_dana.get("/admin/jobs").text
+    assert "the state of jobs is unknown" in as_dana.get("/admin/jobs").text
 
 
 def test_an_admin_starts_a_ledger_verification(as_dana: Browser, queued: Jobs) -> None:
     assert as_dana.post("/admin/verify").location == "/admin/"
     assert queued == [("jobs.cleanup.verify_ledger",)]
-    assert "The books are being verified." in as_dana.flashes("/admin/")
+    assert "Ledger verification has started." in as_dana.flashes("/admin/")
 
 
 def test_without_redis_a_ledger_verification_is_not_announced(
@@ -153,7 +153,7 @@ def test_without_redis_a_ledger_verification_is_not_announced(
 
     monkeypatch.setattr(context, "enqueue", down)
     assert as_dana.post("/admin/verify").location == "/admin/"
-    assert as_dana.flashes("/admin/") == "Redis does not answer. Please try again later."
+    assert as_dana.flashes("/admin/") == "Redis is not responding. Please try again later."
 
 
 def announce(browser: Browser, **changes: str) -> int:
@@ -222,7 +222,7 @@ def test_a_failed_job_is_run_again_or_removed(
     Worker([lane], connection=redis).work(burst=True)
     page = as_dana.get("/admin/jobs").text
     assert page.count("data-job=") == 2
-    assert "Nobody takes jobs" in page
+    assert "No job worker is running" in page
     assert "ValueError: &lt;b&gt;it is broken&lt;/b&gt;" in page
     first, second = lane.failed_job_registry.get_job_ids()
     as_dana.post("/admin/jobs/again", job=first)

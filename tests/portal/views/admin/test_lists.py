@@ -66,7 +66,7 @@ def test_a_session_is_ended_by_an_admin_and_audited(
     opened = open_session(session, alice, settings)
     version = opened.token.version
     session.commit()
-    assert "Cut now" in as_dana.get("/admin/sessions?open=1").text
+    assert "End session" in as_dana.get("/admin/sessions?open=1").text
     assert as_dana.post(f"/admin/sessions/{opened.id}/cut").status_code == 303
     session.refresh(opened)
     session.refresh(opened.token)
@@ -175,7 +175,7 @@ def test_the_audit_log_shows_how_far_it_is_chained_and_whether_it_is_intact(
     key = hash_chain.key_of(settings.tokens)
     waiting = as_dana.get("/admin/audit").text
     assert "No row is in the hash chain yet." in waiting
-    assert "for their seal." in waiting
+    assert "not chained yet." in waiting
     assert "Not verified yet." in waiting
     count = hash_chain.chain_new_rows(session, key)
     chain_verification.record_check(session, chain_verification.verify_and_record(session, key, recorded={}))

@@ -54,14 +54,14 @@ def test_a_new_rate_is_what_pages_show_and_payments_take(as_dana: Browser, sessi
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("prices.znc", "24: 18", "Write one line for each duration"),
-        ("prices.znc", "24 = 18\n24 = 19", "Write one line for each duration"),
+        ("prices.znc", "24: 18", "Enter one line per duration"),
+        ("prices.znc", "24 = 18\n24 = 19", "Enter one line per duration"),
         ("prices.znc", "24 = 18.001", "two digits after the point"),
         ("prices.znc", f"{10**12} = 18", "The value is too large."),
-        ("prices.znc", "24 = 18\n024 = 5", "Write one line for each duration"),
+        ("prices.znc", "24 = 18\n024 = 5", "Enter one line per duration"),
         ("limits.proxy_at_once", "many", "Enter a whole number."),
         ("limits.proxy_at_once", "0", "The value must be greater than zero."),
-        ("sessions.device_policy", "never", "This option is not available."),
+        ("sessions.device_policy", "never", "Not a valid choice."),
     ],
 )
 def test_a_faulty_value_is_refused_with_a_message(
@@ -77,7 +77,7 @@ def test_a_change_on_top_of_an_unseen_one_is_refused(as_dana: Browser) -> None:
     assert save(as_dana, "limits.proxy_at_once", "5") == 303
     answer = as_dana.post("/admin/settings/limits.proxy_at_once", value="6", reason="for a test", seen="0")
     assert answer.location == "/admin/settings/limits.proxy_at_once"
-    assert "Somebody else has changed this meanwhile." in as_dana.flashes(answer.location)
+    assert "Someone else has changed this in the meantime." in as_dana.flashes(answer.location)
     assert save(as_dana, "limits.proxy_at_once", "5", back="1") == 303
     assert as_dana.get("/admin/settings/limits.proxy_at_once").text.count("default from config.toml") == 1
 
@@ -112,7 +112,7 @@ def test_in_maintenance_buyers_look_and_admins_work(
     save(as_dana, "maintenance.on", "true")
     page = as_alice.get("/wallet")
     assert page.status_code == 200
-    assert "Nothing can be bought or changed" in text_of(page, "banner banner-warn")
+    assert "Purchases and changes are unavailable" in text_of(page, "banner banner-warn")
     refused = as_alice.post("/tokens/buy", duration_hours="24", scope="full", token_id=str(uuid.uuid4()))
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "300")
     assert "Closed for maintenance" in refused.text

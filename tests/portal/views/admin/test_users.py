@@ -45,7 +45,7 @@ def test_users_are_filtered_and_sorted(as_dana: Browser, alice: User, session: S
     assert listed(as_dana, sort="-balance")[:2] == [alice.email, gone.email]
     assert listed(as_dana, sort="email") == sorted(listed(as_dana))
     assert len(listed(as_dana, state="x", money="y", sort="z")) == 4
-    assert "owes 5.00 ZNC" in as_dana.get("/admin/users").text
+    assert "debt 5.00 ZNC" in as_dana.get("/admin/users").text
 
 
 def test_the_list_is_a_file_too_and_no_program_runs_it(as_dana: Browser, alice: User, session: Session) -> None:
@@ -96,7 +96,7 @@ def test_several_are_disabled_after_a_look(
     session.commit()
     chosen = [str(alice.id), str(bob.id), str(dana.id)]
     asked = as_dana.post("/admin/users/bulk", user=chosen, action="disable")
-    assert "3 people are logged out" in asked.text
+    assert "3 users are signed out" in asked.text
     assert session.get_one(User, alice.id, populate_existing=True).is_active
     done = as_dana.post("/admin/users/bulk", user=chosen, action="disable", confirmed="1")
     assert done.location == "/admin/users"

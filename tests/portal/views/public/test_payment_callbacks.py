@@ -89,7 +89,7 @@ def test_38_a_callback_that_cannot_be_settled_at_once_is_stored_and_left_to_a_jo
     queued: Jobs,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def locked(*_arguments: object) -> str:
+    def locked(*_arguments: object, **_options: object) -> str:
         raise OperationalError("SELECT", {}, Exception("lock timeout"))
 
     monkeypatch.setattr(topups, "settle", locked)

@@ -51,7 +51,7 @@ def test_a_receipt_is_a_page_and_a_pdf(as_charlie: Browser, session: Session, pa
     assert f"/wallet/receipts/{entry.id}" in as_charlie.get("/wallet").text
     page = as_charlie.get(f"/wallet/receipts/{entry.id}")
     assert str(payment.id) in page.text
-    assert ("Квитанция" in page.text) == (language == "ru")
+    assert ("Чек" in page.text) == (language == "ru")
     assert ("500,00\u00a0₽" if language == "ru" else "500.00\u00a0₽") in page.text
     assert "1 ZNC = 10\u00a0₽" in page.text
     pdf = as_charlie.get(f"/wallet/receipts/{entry.id}/pdf")
@@ -157,7 +157,7 @@ def test_payments_are_reconciled_by_day_as_page_and_csv(as_dana: Browser, paymen
     assert (row["provider"], row["payments"], row["paid_rub"], row["difference_znc"]) == ("mock", "1", "500.00", "0.00")
     assert (row["day"], row["day_utc"]) == (today, today), "programs may read the former name"
     bad = as_dana.get("/admin/reconciliation?first=2020-01-01")
-    assert (bad.status_code, "at most a year" in bad.text) == (400, True)
+    assert (bad.status_code, "up to one year" in bad.text) == (400, True)
     assert as_dana.get("/admin/reconciliation/csv?first=2020-01-01").status_code == 400
     assert as_dana.get("/admin/reconciliation?first=nonsense").status_code == 200
 

@@ -65,7 +65,7 @@ def test_an_extension_shows_its_price_and_is_paid_once_however_often_it_is_sent(
     assert re.search(r'value="24"[^>]*checked', form.text)
     assert re.search(r"</span>\. Balance:", form.text)
     order = {"hours": "12", "key": str(uuid.uuid4())}
-    for said in ("12 hours more, for 10.00 ZNC.", "it was not paid for twice"):
+    for said in ("Extended by 12 hours for 10.00 ZNC.", "was not charged twice"):
         answer = as_alice.post(f"/tokens/{token.id}/extend", **order)
         assert (answer.status_code, answer.location) == (303, f"/tokens/{token.id}")
         assert said in as_alice.flashes()
@@ -106,7 +106,7 @@ def test_a_name_is_changed_and_a_bad_one_refused(as_alice: Browser, session: Ses
 
 
 def test_the_renewal_is_switched_on_and_off(as_alice: Browser, session: Session, token: AccessToken) -> None:
-    assert "A renewal is 1 day for 18 ZNC." in page_of(as_alice, token)
+    assert "Renewal: 1 day for 18 ZNC." in page_of(as_alice, token)
     as_alice.post(f"/tokens/{token.id}/renewal", on="1")
     assert now_of(session, token).auto_renew
     assert 'name="on" value="0"' in page_of(as_alice, token)
@@ -151,7 +151,7 @@ def test_an_ended_token_is_not_changed_any_more(as_alice: Browser, token: Access
     for path in ("extend", "secret"):
         assert as_alice.get(f"/tokens/{token.id}/{path}").status_code == 303
     as_alice.post(f"/tokens/{token.id}/extend", hours="1", key=str(uuid.uuid4()))
-    assert "This token is expired already." in as_alice.flashes()
+    assert "This token is already expired." in as_alice.flashes()
     # The way on is another one like it.
     again = re.search(r'href="(/tokens/buy\?[^"]+)"', page_of(as_alice, token))
     assert again is not None

@@ -80,7 +80,7 @@ def test_only_the_first_decision_at_the_checkout_counts(as_charlie: Browser, ses
     assert as_charlie.post(path, outcome="pay").status_code == 303
     assert session.scalar(select(MockCheckout.outcome)) == "canceled"
     assert len(queued) == 1
-    assert "decided already" in as_charlie.get(path).text
+    assert "already been completed or canceled" in as_charlie.get(path).text
     assert as_charlie.post(path, outcome="steal").status_code == 400
 
 
@@ -161,7 +161,7 @@ def test_pending_payments_are_on_the_dashboard(
     payment.status = PaymentStatus.EXPIRED
     session.commit()
     assert f"/wallet/payments/{payment.id}" not in as_alice.get("/dashboard").text
-    assert "ran out of time" in as_alice.get(f"/wallet/payments/{payment.id}").text
+    assert "Payment expired" in as_alice.get(f"/wallet/payments/{payment.id}").text
 
 
 def test_without_the_mock_provider_there_is_no_mock_checkout(app: Flask, settings: Settings) -> None:
@@ -178,7 +178,7 @@ def test_without_a_provider_the_wallet_says_so(
     monkeypatch.setitem(app.extensions, "zenzefi-runtime", bare)
     answer = as_alice.get("/wallet?amount=5&next=/tokens/buy")
     assert answer.status_code == 200
-    assert "No way to pay has been set up here yet." in text_of(answer, "alert")
+    assert "No payment method is set up yet." in text_of(answer, "alert")
     assert as_alice.post("/wallet/top-up", amount="5").status_code == 400
     assert as_alice.post("/wallet/gift", code="NONE").status_code in {303, 400}
 
@@ -192,7 +192,7 @@ def test_every_payment_can_be_found_and_a_pending_one_withdrawn_so_that_it_block
     session.commit()
     assert queued == []
     assert f'data-payment="{oldest.id}"' in as_charlie.get("/wallet?payments=2").text
-    assert "withdraw it" in as_charlie.get("/profile/delete").text
+    assert "View or cancel" in as_charlie.get("/profile/delete").text
     path = f"/wallet/payments/{oldest.id}"
     assert f'action="{path}/withdraw"' in as_charlie.get(path).text
     assert as_charlie.post(f"{path}/withdraw").status_code == 303
