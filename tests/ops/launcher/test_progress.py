@@ -14,7 +14,9 @@ from ops.processes.child import Child
 # Each makes progress in a way of its own, and serves after two seconds.
 LOGGING = "import time\nfor number in range(200):\n    print(number, flush=True)\n    time.sleep(0.1)"
 COMPUTING = "while True: pass"
-IN_A_CHILD = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'while True: pass'])"
+# It ends with its parent, which is killed.
+_BUSY_CHILD = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
+IN_A_CHILD = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {_BUSY_CHILD!r}])"
 HANGING = "import time\ntime.sleep(60)"
 
 

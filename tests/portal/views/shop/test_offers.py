@@ -209,7 +209,7 @@ def test_an_admin_sees_why_a_code_is_not_taken(
     pills = re.findall(
         r'<tr data-(coupon|gift).*?class="pill[^>]*>([^<]+)<', as_dana.get("/admin/offers").text, re.DOTALL
     )
-    assert sorted(pills) == [("coupon", "expired"), ("coupon", "on"), ("gift", "expired"), ("gift", "used up")]
+    assert sorted(pills) == [("coupon", "expired"), ("coupon", "on sale"), ("gift", "expired"), ("gift", "used up")]
 
 
 def test_an_admin_ends_a_token_for_a_reason_without_a_refund(

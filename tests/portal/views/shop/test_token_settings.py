@@ -188,7 +188,7 @@ def test_the_minimum_length_of_a_pause_is_shown_before_it_begins(
     path = f"/tokens/{token.id}/pause"
     assert f'href="{path}"' in page_of(as_alice, token)
     question = as_alice.get(path).text
-    assert "The pause cannot be ended before 10 minutes have passed." in question
+    assert "You can resume it after 10 minutes at the earliest." in question
     assert f'action="{path}"' in question
     assert now_of(session, token).paused_at is None
     assert as_charlie.get(path).status_code == 404
