@@ -28,7 +28,7 @@ def create_app():
     "jobs/__init__.py": "",
     "addon/worker.py": """
 import http.server, os, socketserver
-from addon.process.control_socket import ControlSocket, given_listeners
+from addon.process.control_socket import ControlSocket, inherited_listeners
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     def __init__(self, listener):
         super().__init__(("127.0.0.1", 0), Handler, bind_and_activate=False)
@@ -41,8 +41,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 control = ControlSocket()
 control.watch(lambda: os._exit(0), 1)
-control.serves()
-Server(given_listeners()[0]).serve_forever()
+control.report_ready()
+Server(inherited_listeners()[0]).serve_forever()
 """,
     "jobs/worker.py": """
 import os, subprocess, sys, time
