@@ -24,7 +24,7 @@ def test_a_token_needs_attention_in_its_last_quarter_and_within_a_day(
     assert "ends in" not in as_alice.get("/dashboard").text
     time.advance(minutes=46)
     page = as_alice.get("/dashboard").text
-    assert "for 1 ends in" in page
+    assert "for 1 expires in" in page
     assert page.count("ends in") == 1
     time.advance(hours=9)
     page = as_alice.get("/dashboard").text
@@ -39,9 +39,9 @@ def test_a_long_token_needs_attention_on_its_last_day(
     sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
     session.commit()
     time.advance(hours=143)
-    assert "week ends in" not in as_alice.get("/dashboard").text
+    assert "week expires in" not in as_alice.get("/dashboard").text
     time.advance(hours=2)
-    assert "week ends in" in as_alice.get("/dashboard").text
+    assert "week expires in" in as_alice.get("/dashboard").text
 
 
 def test_an_outage_is_shown_first(as_alice: Browser, session: Session, settings: Settings, time: Clock) -> None:

@@ -34,7 +34,7 @@ def test_an_admin_has_a_tokens_flows_shown_and_ends_it(
     assert str(alice.email) in page
     assert as_dana.post(f"{PAGE}/{found.id}/end").status_code == 303
     assert "Inspection active" not in as_dana.get("/admin/").text
-    assert "Nothing is shown now" in as_dana.get(f"{PAGE}?running=1").text
+    assert "No active inspections" in as_dana.get(f"{PAGE}?running=1").text
     wanted = {AuditAction.INSPECTION_STARTED, AuditAction.INSPECTION_ENDED}
     assert wanted <= set(actions(session, alice))
     line = as_dana.get(f"{PAGE}?format=csv").text.splitlines()[1]

@@ -88,5 +88,5 @@ def revoke(path: schemas.TokenPath) -> Response:
             balance = transfers.wallet_of(session, authentication.user().id).balance
     except TokenEnded:
         raise NotFound("token") from None
-    message = f"The token is revoked. {refund:.2f} ZNC were refunded to your wallet."
+    message = f"Token revoked. {refund:.2f} ZNC refunded to your wallet."
     return reply(schemas.Revoked(revoked=True, refund_amount=refund, new_balance=balance, message=message))

@@ -29,7 +29,7 @@ def test_a_buyers_program_looks_and_changes_nothing(
 ) -> None:
     alices = program(alice)
     answer = alices.post("/tokens/purchase", BUY)
-    assert told(answer, 503)["detail"].startswith("We are working on the service.")
+    assert told(answer, 503)["detail"].startswith("The service is under maintenance.")
     assert int(answer.headers["Retry-After"]) > 0
     told(alices.get("/currency/balance"), 200)
     new = {"email": "eve@example.test", "username": "eve", "password": PASSWORD}

@@ -282,7 +282,7 @@ def test_metrics_report_a_component_that_is_down_and_keep_the_rest(
     assert (value(text, "redis_connected"), value(text, "user_count")) == (0, 0)
     assert value(text, "auth_attempts_total") is None
     metrics.add_to_totals(Redis(port=1), Counter({"auth_attempts|success": 1}))
-    monkeypatch.setattr("portal.status.metrics_collector.standing.of", broken)
+    monkeypatch.setattr("portal.status.metrics_collector.business_metrics.collect", broken)
     text = real.get("/metrics").text
     assert (value(text, "database_connected"), value(text, "user_count")) == (0, None)
 

@@ -19,7 +19,7 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "/webhooks",
         {"endpoint_id": str(uuid.uuid4()), "url": "nonsense", "topic": []},
-        ["Enter an address such as", "Choose at least one thing"],
+        ["Enter an address such as", "Choose at least one topic"],
     ),
     (
         "/admin/gifts/new",

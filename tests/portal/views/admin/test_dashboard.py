@@ -66,7 +66,7 @@ def test_items_that_need_attention_are_on_top(as_dana: Browser, session: Session
     ledger_verification.record_check(session, report(balances=["a wallet"]))
     session.commit()
     page = as_dana.get("/admin/")
-    assert "The books do not add up: balances" in text_of(page, "alert alert-bad")
+    assert "Ledger verification failed: balances" in text_of(page, "alert alert-bad")
     assert "Nothing needs attention." not in page.text
 
 
@@ -231,4 +231,4 @@ def test_a_failed_job_is_run_again_or_removed(
     assert lane.failed_job_registry.count == 0
     assert actions(session, dana)[-2:] == [AuditAction.JOB_CHANGED] * 2
     as_dana.post("/admin/jobs/again", job="nothing")
-    assert "This job is gone." in as_dana.flashes("/admin/jobs")
+    assert "This job no longer exists." in as_dana.flashes("/admin/jobs")

@@ -183,7 +183,7 @@ def test_the_audit_log_shows_how_far_it_is_chained_and_whether_it_is_intact(
     html = as_dana.get("/admin/audit").text
     assert f'data-testid="sealed" data-number="{count}"' in html
     assert "seal." not in html
-    assert "unchanged" in html
+    assert "intact" in html
     chain_verification.record_check(
         session,
         replace(

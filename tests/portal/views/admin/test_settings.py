@@ -56,7 +56,7 @@ def test_a_new_rate_is_what_pages_show_and_payments_take(as_dana: Browser, sessi
     [
         ("prices.znc", "24: 18", "Enter one line per duration"),
         ("prices.znc", "24 = 18\n24 = 19", "Enter one line per duration"),
-        ("prices.znc", "24 = 18.001", "two digits after the point"),
+        ("prices.znc", "24 = 18.001", "two decimal places"),
         ("prices.znc", f"{10**12} = 18", "The value is too large."),
         ("prices.znc", "24 = 18\n024 = 5", "Enter one line per duration"),
         ("limits.proxy_at_once", "many", "Enter a whole number."),

@@ -70,7 +70,7 @@ def test_an_extension_shows_its_price_and_is_paid_once_however_often_it_is_sent(
         assert (answer.status_code, answer.location) == (303, f"/tokens/{token.id}")
         assert said in as_alice.flashes()
     assert (balance(session, alice), now_of(session, token).paid_seconds) == (72, 36 * 3600)
-    assert "12 hours more for" in as_alice.get("/wallet").text
+    assert "by 12 hours" in as_alice.get("/wallet").text
     assert 'data-happening="extended"' in page_of(as_alice, token)
 
 

@@ -196,7 +196,7 @@ def test_every_payment_can_be_found_and_a_pending_one_withdrawn_so_that_it_block
     path = f"/wallet/payments/{oldest.id}"
     assert f'action="{path}/withdraw"' in as_charlie.get(path).text
     assert as_charlie.post(f"{path}/withdraw").status_code == 303
-    assert "The payment is withdrawn" in as_charlie.flashes()
+    assert "Payment canceled" in as_charlie.flashes()
     session.refresh(oldest)
     assert (oldest.status, oldest.failure) == (PaymentStatus.EXPIRED, PaymentFailure.WITHDRAWN)
     assert f'action="{path}/withdraw"' not in as_charlie.get(path).text
