@@ -48,15 +48,15 @@ class PauseOptions:
 def preview(session: Session, token: AccessToken, settings: Settings) -> PauseOptions:
     """Return the pause options of a token."""
     moment, rules = clock.now(), settings.pause
-    taken = _count(session, token)
+    taken, for_debt = _past_pauses(session, token)
     is_on = token.is_paused(moment)
     start = token.paused_at if is_on and token.paused_at else moment
-    latest = token.paused_until if is_on and token.paused_until else start + _time_left(session, token, moment, rules)
+    latest = token.paused_until if is_on and token.paused_until else start + _time_left(token, moment, for_debt, rules)
     return PauseOptions(
         earliest_end=min(_earliest_end(start, rules), latest),
         latest_end=latest,
         left=max(0, rules.at_most - taken - (not is_on)),
-        refused=_fault(session, token, taken, settings),
+        refused=_fault(session, token, taken, for_debt, settings),
         debt=transfers.debt_of(session, token.user_id) if is_for_debt(session, token) else None,
     )
 
@@ -71,13 +71,14 @@ def pause(session: Session, owner: User, token_id: uuid.UUID, *, settings: Setti
     state = token.state(moment)
     if state is not TokenState.ACTIVE:
         raise TokenUnusable(state)
-    fault = _fault(session, token, _count(session, token), settings)
+    taken, for_debt = _past_pauses(session, token)
+    fault = _fault(session, token, taken, for_debt, settings)
     if fault is not None:
         raise fault
     if token.paused_at is not None:
         # It reached its limit, but the job has not ended it yet.
         end(session, token, token.paused_at, moment, PLATFORM)
-    token.pause_limit_seconds = math.floor(_time_left(session, token, moment, settings.pause).total_seconds())
+    token.pause_limit_seconds = math.floor(_time_left(token, moment, for_debt, settings.pause).total_seconds())
     token.paused_at = moment
     session.add(TokenPause(token_id=token.id, started_at=moment))
     invalidation.invalidate_token(session, token.id)
@@ -131,6 +132,8 @@ def resume_due(session: Session, token_id: uuid.UUID) -> bool:
 
 def is_for_debt(session: Session, token: AccessToken) -> bool:
     """Say whether the pause that is on, if one is, lasts until a debt is repaid."""
+    if token.activated_at is not None and token.paused_at is None:
+        return False  # an activated token without `paused_at` has no open pause
     return session.scalar(select(AccessToken.id).where(AccessToken.id == token.id, is_paused_for_debt())) is not None
 
 
@@ -151,13 +154,13 @@ def end(session: Session, token: AccessToken, started_at: datetime, moment: date
     )
 
 
-def _fault(session: Session, token: AccessToken, taken: int, settings: Settings) -> PauseRefused | None:
+def _fault(session: Session, token: AccessToken, taken: int, for_debt: int, settings: Settings) -> PauseRefused | None:
     rules = settings.pause
     if outages.current_outage(session, settings.upstream.probe_gap) is not None:
         return PauseRefused("outage")
     if taken >= rules.at_most:
         return PauseRefused("too_many")
-    if _time_left(session, token, clock.now(), rules) < timedelta(minutes=rules.at_least_minutes):
+    if _time_left(token, clock.now(), for_debt, rules) < timedelta(minutes=rules.at_least_minutes):
         return PauseRefused("used_up")
     return None
 
@@ -166,12 +169,14 @@ def _earliest_end(start: datetime, rules: PauseRules) -> datetime:
     return start + timedelta(minutes=rules.at_least_minutes)
 
 
-def _time_left(session: Session, token: AccessToken, moment: datetime, rules: PauseRules) -> timedelta:
-    """Return how long the owner may still pause the token, from `moment` on."""
-    lasted = func.sum(func.extract("epoch", TokenPause.ended_at - TokenPause.started_at))
-    for_debt = session.scalar(select(lasted).where(TokenPause.token_id == token.id, TokenPause.for_debt)) or 0
-    return timedelta(seconds=max(0, rules.in_all_days * DAY + int(for_debt) - token.stopped_seconds(moment)))
+def _time_left(token: AccessToken, moment: datetime, for_debt: int, rules: PauseRules) -> timedelta:
+    """Return how long the owner may still pause the token, from `moment` on; `for_debt` seconds do not count."""
+    return timedelta(seconds=max(0, rules.in_all_days * DAY + for_debt - token.stopped_seconds(moment)))
 
 
-def _count(session: Session, token: AccessToken) -> int:
-    return session.scalar(select(func.count()).where(TokenPause.token_id == token.id, ~TokenPause.for_debt)) or 0
+def _past_pauses(session: Session, token: AccessToken) -> tuple[int, int]:
+    """Return how many pauses the owner has used, and the seconds of ended pauses for debts, in one statement."""
+    seconds = func.sum(func.extract("epoch", TokenPause.ended_at - TokenPause.started_at))
+    query = select(func.count().filter(~TokenPause.for_debt), seconds.filter(TokenPause.for_debt))
+    taken, for_debt = session.execute(query.where(TokenPause.token_id == token.id)).one()
+    return taken, int(for_debt or 0)
