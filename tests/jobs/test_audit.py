@@ -35,7 +35,7 @@ def test_the_nightly_verification_stores_its_result_and_logs_a_failure(
     run(lambda s: s.execute(text("UPDATE audit_entries SET details = '{}' WHERE action = 'balance.adjusted'")))
     with pytest.raises(subprocess_command.CommandFailed):
         audit.verify()
-    assert "audit: The audit log DOES NOT hold: row 2" in caplog.text
+    assert "audit: Audit log verification FAILED: row 2" in caplog.text
     assert not run(chain_verification.last_check).is_sound
 
 

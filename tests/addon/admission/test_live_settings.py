@@ -49,7 +49,7 @@ def test_maintenance_refuses_everybody_and_ends(proxy: Proxy, committed: Committ
     page = proxy.get("/echo", owned.secret, Accept="text/html")
     assert (page.status, b"Back at &lt;noon&gt;." in page.body) == (503, True)
     russian = proxy.get("/echo", owned.secret, **{"Accept": "text/html", "Accept-Language": "ru-RU,ru;q=0.9,en;q=0.8"})
-    assert "Закрыто на обслуживание" in russian.body.decode()
+    assert "Технические работы" in russian.body.decode()
     assert "Вернёмся в &lt;полдень&gt;." in russian.body.decode()
     # Malformed requests come first, nobody's token is looked up, and what is ours goes on.
     assert proxy.get("/%2e%2e/echo", owned.secret).status == 400

@@ -118,7 +118,7 @@ def test_the_text_has_the_names_of_the_contract() -> None:
     assert found["proxy_latency_seconds_sum",] == pytest.approx(4.04)
     assert found["db_query_duration_seconds_bucket", "0.5", "token"] == 1
     assert found["redis_operation_duration_seconds_count", "token_get"] == 1
-    assert found["proxy_admissions_total", "admitted", "map"] == 1
+    assert found["proxy_admissions_total", "admitted", "memory"] == 1
     assert found["proxy_access_log_dropped_total",] == 0
     assert (found["proxy_open_connections",], found["proxy_flush_backlog",], found["proxy_workers",]) == (3, 2, 2)
     assert (found["redis_connected",], found["database_connected",]) == (1, 1)

@@ -278,7 +278,7 @@ def test_an_address_that_answers_again_is_trusted_once(watched: Watched, redis: 
         await upstream_status.refresh()
         assert order() == {(first, second), (second, first)}
         # This worker cannot reach it, whatever the prober on another machine sees.
-        watched.upstream.failed(second, time.monotonic())
+        watched.upstream.mark_failed(second, time.monotonic())
         await upstream_status.refresh()
         assert order() == {(first, second)}
 
