@@ -132,8 +132,8 @@ def test_15_every_cookie_of_the_portal_is_known_to_the_gateway(settings: Setting
     pages = {path.name: path.read_text() for path in (ROOT / "portal").rglob("*.py")}
     scripts = [path.read_text() for path in (ROOT / "static/js").rglob("*.js")]
     assert {name for name, text in pages.items() if "set_cookie(" in text} == {
-        "access.py",
-        "announcing.py",
+        "announcement_banner.py",
+        "auth.py",
         "preferences.py",
     }
     assert not any("document.cookie" in text for text in scripts)

@@ -71,7 +71,8 @@ def test_29_no_secret_is_in_flows_shown_to_ops(proxy: Proxy, committed: Committe
         proxy.get("/echo", token[:-1] + "x"),
         proxy.get(f"/_zenzefi/enter?ticket={ticket}"),
     ]
-    assert {reply.status for reply in replies} == {200, 401, 404, 410}
+    # 400: a token that is escaped in the path cannot be masked there without changing what the upstream reads.
+    assert {reply.status for reply in replies} == {200, 400, 401, 404, 410}
     # The login endpoint with its ticket, and one for each of the above.
     wait_for(lambda: redis.xlen(FLOWS), 1 + len(replies), seconds=10)
     entries: Any = redis.xrange(FLOWS)

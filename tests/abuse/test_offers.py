@@ -113,8 +113,10 @@ def due(committed: Shop, time: Clock) -> dict[str, Callable[[Any], Any]]:
         time.advance(minutes=38)
         outage = Outage(opened_at=start, last_failed_at=time(), closed_at=time())
         session.add(outage)
+    # The outage is not credited yet, and by default a renewal waits for that.
+    at_once = settings.renewal.model_copy(update={"in_outage": "renew"})
     return {
-        "renew": lambda session: renewal.renew(session, token.id, settings),
+        "renew": lambda session: renewal.renew(session, token.id, settings.model_copy(update={"renewal": at_once})),
         "credit": lambda session: outage_credit.credit(session, outage.id, settings, limit=10),
         "vest": lambda session: referrals.vest(session, bonus_id),
         "send": lambda session: reversals.send(session, reversal.id, settings),

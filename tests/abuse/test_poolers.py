@@ -60,7 +60,7 @@ def listen(settings: Settings, call: Callable[[Heard], None]) -> Heard:
             heard.known,
             asyncio.get_running_loop(),
             on_change=lambda _change: None,
-            on_return=lambda: None,
+            on_reconnect=lambda: None,
             on_settings=count,
             on_inspections=lambda: None,
         )

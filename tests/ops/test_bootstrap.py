@@ -152,7 +152,7 @@ def test_a_package_that_cannot_be_installed_is_one_sentence(venv: Path) -> None:
 def test_a_place_that_cannot_be_written_is_one_sentence(venv: Path) -> None:
     venv.parent.joinpath("file").touch()
 
-    with pytest.raises(Failure, match=r"cannot be made: Not a directory\. Set ZENZEFI_VENV"):
+    with pytest.raises(Failure, match=r"cannot be created: Not a directory\. Set ZENZEFI_VENV"):
         ensure("run", venv.parent / "file" / ".venv")
 
 

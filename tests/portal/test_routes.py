@@ -1,5 +1,6 @@
 """Walks over every route: what each page answers to whom it is for. What nobody else may do: tests/abuse/portal."""
 
+import secrets
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -136,6 +137,8 @@ class Shop:
 def shop(session: Session, alice: User, settings: Settings) -> Shop:
     ours = admin_helpers.one_of_each(session, alice, settings)
     token = buy(session, alice, settings)
+    # An old secret in its grace period, which has a page of its own.
+    token.previous_hash, token.previous_until = secrets.token_bytes(32), clock.now() + timedelta(hours=1)
     opened = sessions.start_session(
         session, token.id, device="a" * 20, rules=settings.sessions, actor=Actor(alice.id, "::1")
     )

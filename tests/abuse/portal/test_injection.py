@@ -28,6 +28,7 @@ from models.users import User
 from portal.forms.base import Form
 from tests.abuse.portal.forms import forms_of
 from tests.factories import buy
+from tests.models.services.payments.test_reversals import paid
 from tests.portal.api.conftest import Program
 from tests.portal.conftest import Browser
 from tests.portal.test_routes import Shop, pages, rules
@@ -140,8 +141,12 @@ def test_31_html_script_or_formula_injected_into_any_field_is_shown_as_text(
             attacked.update(attack(browser, html, done))
     for path in ("/admin/settings/maintenance.words_en", "/admin/settings/prices.znc"):
         attacked.update(attack(as_dana, as_dana.get(path).text, done))
+    # The form for a chargeback needs a settled payment.
+    settled = paid(session, alice, settings)
+    session.commit()
+    attacked.update(attack(as_dana, as_dana.get(f"/admin/payments/{settled.id}").text, done))
     for path in ("/register", "/login"):
-        for name in ("email", "username", "referral_code", "next"):
+        for name in ("email", "username", "referral_code", "next", "time_zone"):
             answer = anonymous.post(
                 path, **{"email": "e@example.test", "username": "erin", "password": "x", name: EVIL}
             )

@@ -183,7 +183,7 @@ def test_29_passwords_secrets_and_tokens_are_in_no_log_no_address_no_error_page_
     buying = {"duration_hours": 1, "scope": "full", "name": "Laptop"}
     bought = visitor.call("POST", "/tokens/purchase", buying, Authorization=f"Bearer {found['jwt']}")
     found["token"] = json.loads(bought.text)["token"]
-    key = visitor.post("/profile/keys", name="Script", scope="read", days="90")
+    key = visitor.post("/profile/keys", key_id=str(uuid.uuid4()), name="Script", scope="read", days="90")
     found["key"] = re.findall(r"zk_[\w-]{64}", key.text)[0]
     hook = visitor.post("/webhooks", endpoint_id=str(uuid.uuid4()), url="https://example.org/hook", topic="bonus")
     found["webhook"] = re.findall(r"whsec_[\w+/=]+", hook.text)[0]
