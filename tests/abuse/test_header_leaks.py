@@ -129,12 +129,12 @@ def test_15_every_cookie_of_the_portal_is_known_to_the_gateway(settings: Setting
     }
     assert {name.encode() for name in names} <= build_forwarding_rules(settings).cookies
     # A cookie set elsewhere must be added above and to addon/process/layer_settings.py.
-    pages = {path.name: path.read_text() for path in (ROOT / "portal").rglob("*.py")}
+    pages = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "portal").rglob("*.py")}
     scripts = [path.read_text() for path in (ROOT / "static/js").rglob("*.js")]
     assert {name for name, text in pages.items() if "set_cookie(" in text} == {
-        "announcement_banner.py",
-        "auth.py",
-        "preferences.py",
+        "portal/request/announcement_banner.py",
+        "portal/request/auth.py",
+        "portal/request/preferences.py",
     }
     assert not any("document.cookie" in text for text in scripts)
 
