@@ -21,15 +21,15 @@ def test_a_token_needs_attention_in_its_last_quarter_and_within_a_day(
         sessions.start_session(session, token.id, device=None, rules=settings.sessions, actor=PLATFORM)
     session.commit()
     # Who has just begun needs no warning, however short the time is.
-    assert "ends in" not in as_alice.get("/dashboard").text
+    assert "expires in" not in as_alice.get("/dashboard").text
     time.advance(minutes=46)
     page = as_alice.get("/dashboard").text
     assert "for 1 expires in" in page
-    assert page.count("ends in") == 1
+    assert page.count("expires in") == 1
     time.advance(hours=9)
     page = as_alice.get("/dashboard").text
-    assert "for 12 ends in" in page
-    assert "for 24 ends in" not in page
+    assert "for 12 expires in" in page
+    assert "for 24 expires in" not in page
 
 
 def test_a_long_token_needs_attention_on_its_last_day(

@@ -26,7 +26,7 @@ MANY: dict[str, dict[str, str]] = {
         "referral_code": "lpad(n::text, 12, '0')",
         "is_superuser": "false",
     },
-    "access_tokens": {"secret_hash": "sha256(n::text::bytea)"},
+    "access_tokens": {"secret_hash": "sha256(n::text::bytea)", "previous_hash": "NULL", "previous_until": "NULL"},
     "proxy_sessions": {"ended_at": "now()"},
     "payments": {"provider_payment_id": "'many' || n"},
     "payment_events": {"event_id": "'many' || n"},

@@ -192,8 +192,8 @@ def test_the_audit_log_shows_how_far_it_is_chained_and_whether_it_is_intact(
         ),
     )
     session.commit()
-    assert "The log is not what was sealed: row 2 (id 5)" in as_dana.get("/admin/audit").text
-    assert "The log is not what was sealed" in as_dana.get("/admin/").text
+    assert "The audit log has been altered: row 2 (id 5)" in as_dana.get("/admin/audit").text
+    assert "The audit log has been altered" in as_dana.get("/admin/").text
 
 
 def test_the_log_is_narrowed_by_everything(
