@@ -18,7 +18,7 @@ from addon.http1.connection.context import WorkerContext
 from addon.http1.connection.registry import Registry
 from addon.inspection.capture import InspectionCapture
 from addon.policy import GatePolicy
-from addon.process.layer_settings import build_forwarding_rules, build_limits, build_upstream
+from addon.process.layer_settings import build_forwarding_rules, build_limits, build_pool, build_upstream
 from addon.recording.counters import Counters
 from addon.recording.exchange_recorder import ExchangeRecorder
 from addon.recording.metrics import WorkerGauges
@@ -74,6 +74,7 @@ class WorkerComponents:
         self._prober = Prober(settings, self._redis, in_maintenance=lambda: self._gate.in_maintenance)
         self._health = Health(settings, self._database, self._upstream_status)
         self._registry = Registry()
+        self._pool = build_pool(settings, counters)
         self._recorder = ExchangeRecorder(settings, self._redis, counters, self._gauges)
         self._disconnector = Disconnector(self._registry, self._database, self._memory_tier)
         self._policy = GatePolicy(
@@ -87,7 +88,7 @@ class WorkerComponents:
             compatibility=settings.proxy.compatibility_prefix,
         )
         self.worker_context = WorkerContext(
-            self._policy, build_limits(settings), build_forwarding_rules(settings), self._registry
+            self._policy, build_limits(settings), build_forwarding_rules(settings), self._registry, self._pool
         )
         self._inspections = InspectionCapture(settings, self._database, self.worker_context, counters)
         self._listener: InvalidationListener | None = None
@@ -189,7 +190,13 @@ class WorkerComponents:
         self._database.rules = settings.sessions
 
     def _gauges(self) -> WorkerGauges:
-        return WorkerGauges(self._registry.connections, self._session_usage.backlog, int(bool(self._health.database)))
+        return WorkerGauges(
+            open_connections=self._registry.connections,
+            flush_backlog=self._session_usage.backlog,
+            database_connected=int(bool(self._health.database)),
+            upstream_connections=self._pool.open,
+            upstream_idle=self._pool.idle,
+        )
 
     async def _flush(self) -> bool:
         """Write the usage counts; counts that could not be written go with the next flush."""

@@ -57,6 +57,7 @@ class Http1:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeper
         self._closed_clients.close()
+        self.worker_context.pool.close_idle("stopping")
         if self._observer is not None:
             await self._observer.close()
 
@@ -67,6 +68,7 @@ class Http1:
                 now = time.monotonic()
                 self.worker_context.registry.sweep(now)
                 self._closing.sweep(now)
+                self.worker_context.pool.sweep()
                 for sockets, is_lost in self._closed_clients.sweep():
                     if sockets.client_id in self._layers:
                         sockets.deliver(ClientClosed(is_lost))

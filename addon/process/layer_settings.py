@@ -12,7 +12,13 @@ from addon.http1.messages.forwarding import Rules
 from addon.http1.messages.host_rewriting import HostRewriting
 from addon.http1.messages.request_target import authority_key
 from addon.http1.upstream import Upstream
+from addon.http1.upstream_pool.dialing import dial
+from addon.http1.upstream_pool.limits import PoolLimits
+from addon.http1.upstream_pool.pool import UpstreamPool
+from addon.http1.upstream_pool.tls import UpstreamTls
 from addon.process.server import Tls
+from addon.recording.counters import Counters
+from addon.recording.upstream_counts import UpstreamCounts
 from models.config import server
 from models.config import settings as config
 from models.config.settings import Settings
@@ -49,15 +55,28 @@ def _server_name(hostname: str) -> str | None:
 
 
 def build_tls(settings: Settings, private: Path) -> Tls | None:
-    """Return the files that TLS needs, or None where neither side speaks it."""
-    proxy, upstream = settings.proxy, settings.upstream
-    if not proxy.tls_certificate and not upstream.url.startswith("https:"):
-        return None
-    return Tls(
-        private,
-        certificate=_path(proxy.tls_certificate),
-        upstream_ca=_path(upstream.ca_file),
-        upstream_client_certificate=_path(upstream.client_certificate),
+    """Return the files of TLS to the clients, or None where it does not end here."""
+    certificate = settings.proxy.tls_certificate
+    return Tls(private, Path(certificate)) if certificate else None
+
+
+def build_pool(settings: Settings, counters: Counters) -> UpstreamPool:
+    """Return the pool of upstream connections."""
+    upstream = settings.upstream
+    return UpstreamPool(
+        dial,
+        PoolLimits(
+            connections=upstream.pool_connections,
+            idle=upstream.pool_idle,
+            idle_seconds=upstream.pool_idle_seconds,
+            max_requests=upstream.pool_max_requests,
+            max_age_seconds=upstream.pool_max_age_seconds,
+            queue=upstream.pool_queue,
+            queue_seconds=upstream.pool_queue_seconds,
+            is_shared=upstream.pool_shared,
+        ),
+        tls=UpstreamTls(_path(upstream.ca_file), _path(upstream.client_certificate)),
+        counts=UpstreamCounts(counters),
     )
 
 

@@ -37,13 +37,11 @@ _SETTLE_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """TLS files; each PEM file of a certificate holds its key and its chain too."""
+    """TLS to the clients: a PEM file with the certificate, its key and its chain."""
 
     # Where mitmproxy keeps what it makes for itself; private to the worker.
     confdir: Path
-    certificate: Path | None = None
-    upstream_ca: Path | None = None
-    upstream_client_certificate: Path | None = None
+    certificate: Path
 
 
 class Gateway:
@@ -69,7 +67,7 @@ class Gateway:
         extra_addons: tuple[object, ...] = (),
     ) -> None:
         self.worker_context = worker_context
-        self.http1 = Http1(worker_context, client_tls=tls is not None and tls.certificate is not None)
+        self.http1 = Http1(worker_context, client_tls=tls is not None)
         self._listener = listener
         self._stranded = StrandedConnections(sibling_listeners, self._accept)
         self._stranded_task: asyncio.Task[None] | None = None
@@ -100,7 +98,7 @@ class Gateway:
         # Only now, so that TlsConfig sees the folder and the files it is to use.
         if self._tls is not None:
             master.options.update(confdir=str(self._tls.confdir))
-            self.reload_tls()
+            self._set_certificate()
         master.options.update(http3=False, tcp_timeout=_WATCHDOG_SECONDS)
         self._running = asyncio.create_task(master.run())
         # The eager task factory and the addons' `running` hooks are in place a few turns of the loop later.
@@ -113,18 +111,13 @@ class Gateway:
         self._stranded_task = asyncio.create_task(self._stranded.watch())
 
     def reload_tls(self) -> None:
-        """Take up the TLS files as they are now; connections that stand keep what they have."""
-        if self._tls is None or self._master is None:
-            return
-        tls = self._tls
-        files: dict[str, object] = {}
-        if tls.certificate is not None:
-            files["certs"] = [f"*={self._content_link(tls.certificate)}"]
-        if tls.upstream_ca is not None:
-            files["ssl_verify_upstream_trusted_ca"] = str(self._content_link(tls.upstream_ca))
-        if tls.upstream_client_certificate is not None:
-            files["client_certs"] = str(self._content_link(tls.upstream_client_certificate))
-        self._master.options.update(**files)
+        """Load the TLS files of both sides again; open client connections keep what they have. Raises OSError."""
+        self.worker_context.pool.reload_tls()
+        self._set_certificate()
+
+    def _set_certificate(self) -> None:
+        if self._tls is not None and self._master is not None:
+            self._master.options.update(certs=[f"*={self._content_link(self._tls.certificate)}"])
 
     def _content_link(self, path: Path) -> Path:
         """Give a file a name that changes with its content: mitmproxy caches TLS contexts by name."""

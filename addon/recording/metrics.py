@@ -58,6 +58,8 @@ class WorkerGauges:
     open_connections: int
     flush_backlog: int
     database_connected: int
+    upstream_connections: int
+    upstream_idle: int
 
 
 class GatewayMetrics:
@@ -150,12 +152,14 @@ class GatewayMetrics:
             [int(part) for part in value.split()] for name, value in gauges.items() if name.decode() != self._name
         ]
         alive = [mine, *(WorkerGauges(*values) for at, *values in others if at >= now - WORKER_TIMEOUT_SECONDS)]
-        summed = (
+        summed = WorkerGauges(
             sum(each.open_connections for each in alive),
             sum(each.flush_backlog for each in alive),
             min(each.database_connected for each in alive),
+            sum(each.upstream_connections for each in alive),
+            sum(each.upstream_idle for each in alive),
         )
         found = {tuple(field.decode().split("|")): int(value) for field, value in totals.items()}
         upstream = state_from_json(word, self._settings.upstream.url)
         certificates |= {name.decode(): float(end) for name, end in shown.items()}
-        return GatewayTotals(found, summed, len(alive), upstream, certificates)
+        return GatewayTotals(found, astuple(summed), len(alive), upstream, certificates)

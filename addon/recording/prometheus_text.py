@@ -11,7 +11,7 @@ from models.services.gateway.outages import UpstreamState
 
 @dataclass(frozen=True, slots=True)
 class GatewayTotals:
-    """What all workers have counted, and what they are at: open connections, flush backlog, database connected.
+    """What all workers have counted, and what they are at: the fields of `WorkerGauges`.
 
     `totals` and `workers` are None while Redis is silent, and the gauges are then those of one worker. `upstream` is
     None while nobody probes; `certificates` are Unix times of when each ends.
@@ -30,7 +30,7 @@ def render(fleet: GatewayTotals) -> bytes:
 
 
 def _figures(fleet: GatewayTotals) -> prometheus.GaugeValues:
-    connections, backlog, database = fleet.gauges
+    connections, backlog, database, upstream_open, upstream_idle = fleet.gauges
     plain: dict[str, float | None] = {
         "proxy_open_connections": connections,
         "proxy_flush_backlog": backlog,
@@ -38,7 +38,9 @@ def _figures(fleet: GatewayTotals) -> prometheus.GaugeValues:
         "database_connected": database,
         "redis_connected": int(fleet.totals is not None),
     }
-    found: dict[str, dict[tuple[str, ...], float]] = {}
+    found: dict[str, dict[tuple[str, ...], float]] = {
+        "proxy_upstream_connections": {("busy",): upstream_open - upstream_idle, ("idle",): upstream_idle}
+    }
     ends = dict(fleet.certificates)
     if (upstream := fleet.upstream) is not None:
         plain |= {"upstream_up": upstream.is_up, "upstream_probe_seconds": upstream.seconds}

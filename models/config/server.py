@@ -173,6 +173,14 @@ class Upstream(Section):
     ca_file: str = ""
     client_certificate: str = ""
     tls_timeout_seconds: Seconds = 5
+    pool_connections: Annotated[int, Field(ge=0)] = 2000
+    pool_idle: Annotated[int, Field(ge=0)] = 256
+    pool_idle_seconds: Seconds = 30
+    pool_max_requests: Annotated[int, Field(ge=0)] = 0
+    pool_max_age_seconds: Annotated[float, Field(ge=0)] = 0
+    pool_queue: Annotated[int, Field(ge=0)] = 128
+    pool_queue_seconds: Seconds = 5
+    pool_shared: bool = False
     probe_path: RequestPath = "/"
     probe_interval_seconds: Seconds = 5
     probe_timeout_seconds: Seconds = 3

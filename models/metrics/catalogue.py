@@ -86,6 +86,21 @@ GATEWAY = (
         *("tier", "outcome"),
         key="admissions",
     ),
+    _gauge("proxy_upstream_connections", "Open connections of the workers to the upstream, busy or idle.", "state"),
+    _counter("proxy_upstream_connections_opened", "Connections opened to the upstream.", key="upstream_opened"),
+    _counter("proxy_upstream_connections_reused", "Exchanges on a kept upstream connection.", key="upstream_reused"),
+    _counter(
+        "proxy_upstream_connections_closed",
+        "Closed upstream connections, by reason: idle, upstream, surplus, unusable, aborted, failed, evicted, client, "
+        "max_requests, max_age, reload, stopping.",
+        "reason",
+        key="upstream_closed",
+    ),
+    _histogram(
+        "proxy_upstream_connection_wait_seconds",
+        "Time from a request's need for an upstream connection until a new one was open.",
+        key="upstream_wait",
+    ),
     _counter("proxy_refusals", "Requests rejected with an error of the gateway, by code.", "code", key="refusals"),
     _counter(
         "proxy_broken_off", "Exchanges that ended early without an error response, by code.", "code", key="broken_off"

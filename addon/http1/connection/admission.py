@@ -8,7 +8,6 @@ from addon.http1.connection.exchange_state import ExchangeError, ExchangeState, 
 from addon.http1.connection.lifecycle import INTERNAL, Lifecycle
 from addon.http1.connection.parts import ConnectionParts
 from addon.http1.connection.relay import Relay
-from addon.http1.connection.upstream_connection import not_blocking
 from addon.http1.decisions import Admit, Decision, Defer, Local, Refuse
 from addon.http1.messages.body_framing import BodyReader
 from addon.http1.messages.forwarding import mask_target
@@ -123,5 +122,9 @@ class Admission:
             self._ask(state, AdmitSlowHook(state.question))
 
     def _ask(self, state: ExchangeState, hook: AdmitSlowHook | FirstUseHook) -> None:
-        state.pending_hook = not_blocking(hook, self._layer)
+        # mitmproxy declares it as `bool | Layer` on the base class, and as a plain bool on its subclasses. With it, no
+        # layer above waits for the answer.
+        command: commands.Command = hook
+        command.blocking = self._layer
+        state.pending_hook = hook
         self._out.append(hook)

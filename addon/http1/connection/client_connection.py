@@ -22,13 +22,14 @@ class Mode(Enum):
 class ClientConnection:
     """Sends to one client and controls how it is read; its commands go to the layer's list."""
 
-    __slots__ = ("_client", "_is_paused", "_out", "_sockets", "has_ended", "mode", "received")
+    __slots__ = ("_client", "_is_congested", "_is_paused", "_out", "_sockets", "has_ended", "mode", "received")
 
     def __init__(self, client: Client, sockets: Sockets, limits: Limits, out: list[commands.Command]) -> None:
         self._client = client
         self._sockets = sockets
         self._out = out
         self._is_paused = False
+        self._is_congested = False
         self.mode = Mode.OPEN
         # The client has ended its side of the connection.
         self.has_ended = False
@@ -63,7 +64,25 @@ class ClientConnection:
         """Read from the client again."""
         if self._is_paused:
             self._is_paused = False
-            self._sockets.resume()
+            if not self._is_congested:
+                self._sockets.resume()
+
+    def start_congestion(self) -> None:
+        """Stop reading from the client: the upstream does not take its bytes."""
+        self._is_congested = True
+        self._sockets.pause()
+
+    def hold_congestion(self) -> None:
+        """Stop reading once more: asyncio's stream reader may have resumed by itself."""
+        if self._is_congested:
+            self._sockets.pause()
+
+    def stop_congestion(self) -> None:
+        """Read from the client again, unless it is paused for another reason."""
+        if self._is_congested:
+            self._is_congested = False
+            if not self._is_paused:
+                self._sockets.resume()
 
     def abort(self) -> None:
         """Reset the connection, so that a client cannot take an incomplete response for a complete one."""

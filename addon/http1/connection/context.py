@@ -10,6 +10,8 @@ from addon.http1.messages.forwarding import Rules
 from addon.http1.messages.header_cache import HeaderCache
 from addon.http1.observe.recording import Observer
 from addon.http1.policy_interface import Policy
+from addon.http1.upstream_pool.dialing import dial
+from addon.http1.upstream_pool.pool import UpstreamPool
 
 
 @dataclass(slots=True)
@@ -20,6 +22,7 @@ class WorkerContext:
     limits: Limits = field(default_factory=Limits)
     rules: Rules = field(default_factory=Rules)
     registry: Registry = field(default_factory=Registry)
+    pool: UpstreamPool = field(default_factory=lambda: UpstreamPool(dial))
     header_cache: HeaderCache = field(default_factory=HeaderCache)
     observers: tuple[Observer, ...] = ()
     clock: Callable[[], float] = time.monotonic

@@ -1,5 +1,6 @@
 """The layer's own events and policy hooks, and the interface to its sockets."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +10,7 @@ from mitmproxy.proxy.events import Event
 
 from addon.http1.decisions import Refuse
 from addon.http1.policy_interface import FirstUse, Question
+from addon.http1.upstream_pool.connection import UpstreamConnection
 
 
 class Tick(Event):
@@ -34,6 +36,44 @@ class Abort(Event):
     refusal: Refuse
 
 
+@dataclass(slots=True)
+class UpstreamProgressed(Event):
+    """The connection has left the queue, or TCP is connected and the TLS handshake has begun."""
+
+    connection: UpstreamConnection
+
+
+@dataclass(slots=True)
+class UpstreamOpened(Event):
+    """A connection is open; after a wait in the queue, possibly another one than was asked for."""
+
+    connection: UpstreamConnection
+
+
+@dataclass(slots=True)
+class UpstreamFailed(Event):
+    """The connection could not be opened."""
+
+    connection: UpstreamConnection
+
+
+@dataclass(slots=True)
+class UpstreamData(Event):
+    """Bytes from the upstream."""
+
+    connection: UpstreamConnection
+    data: bytes
+
+
+@dataclass(slots=True)
+class UpstreamEnded(Event):
+    """The upstream has ended its side of the connection."""
+
+    connection: UpstreamConnection
+    # The connection was lost (reset, for instance) rather than closed.
+    is_lost: bool
+
+
 @dataclass
 class AdmitSlowHook(StartHook):
     """Ask the policy for a decision that needs I/O."""
@@ -49,7 +89,10 @@ class FirstUseHook(StartHook):
 
 
 class Sockets(Protocol):
-    """Control over the sockets of one client's connections that mitmproxy's commands do not offer."""
+    """Control over one client's socket that mitmproxy's commands do not offer, and its events."""
+
+    def deliver(self, event: Event) -> None:
+        """Pass an event to the layer; it is handled at once, or after the one that is being handled."""
 
     def pause(self) -> None:
         """Stop reading from the client; bytes that were read already may still be delivered."""
@@ -66,14 +109,11 @@ class Sockets(Protocol):
     def is_lost(self, connection: Connection) -> bool:
         """Return whether the connection was lost, other than by a FIN."""
 
-    def keep_readable(self, connection: Connection) -> None:
-        """Keep received bytes readable if the connection is reset while something is sent on it."""
-
-    def drop_readable(self) -> None:
-        """Undo `keep_readable`; needed before the connection is closed, or the peer would not see the close."""
-
-    def take_unread(self, connection: Connection) -> bytes:
-        """Return bytes that a lost connection had received and that were not delivered."""
-
     def abort_unless_flushed(self, connection: Connection) -> None:
         """Abort a connection that is being closed if the peer does not take its last bytes in time."""
+
+    def is_congested(self, connection: Connection) -> bool:
+        """Return whether so much is unsent that no more should be read for the peer."""
+
+    def when_drained(self, connection: Connection, resume: Callable[[], None]) -> None:
+        """Call `resume` once the peer has taken most of what was sent, or is lost."""

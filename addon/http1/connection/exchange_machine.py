@@ -2,7 +2,7 @@
 
 import math
 
-from mitmproxy.proxy import commands, events
+from mitmproxy.proxy import commands
 
 from addon.http1.connection.admission import Admission
 from addon.http1.connection.client_connection import Mode
@@ -11,10 +11,10 @@ from addon.http1.connection.lifecycle import Lifecycle
 from addon.http1.connection.parts import ConnectionParts
 from addon.http1.connection.relay import Relay
 from addon.http1.connection.request_reader import RequestReader
-from addon.http1.connection.upstream_connection import State
 from addon.http1.connection.upstream_connector import UpstreamConnector
 from addon.http1.decisions import Refuse
 from addon.http1.messages.head_parser import HeadError
+from addon.http1.upstream_pool.connection import State, UpstreamConnection
 
 _OVERLOADED = Refuse(503, "overloaded", "There are too many connections.", (("Retry-After", "5"),))
 _BUSY = Refuse(503, "unavailable", "The service is busy; try again in a moment.", (("Retry-After", "1"),))
@@ -45,7 +45,7 @@ class ExchangeMachine:
         self._client = parts.client
         self._upstream = parts.upstream
         self._deadlines = parts.deadlines
-        self._connector = UpstreamConnector(parts.upstream, parts.deadlines, parts.worker.limits.connect_seconds)
+        self._connector = UpstreamConnector(parts.upstream, parts.worker.pool, parts.deadlines, parts.worker.limits)
         self._lifecycle = lifecycle
         self._reader = reader
         self._admission = admission
@@ -105,26 +105,30 @@ class ExchangeMachine:
             self._connect(state)
 
     def _connect(self, state: ExchangeState) -> None:
-        """Use the kept connection if it is this user's, or open one."""
-        if self._upstream.fits(state.admit.upstream, state.admit.user_id):
+        """Use a kept connection of this user, or open one."""
+        if self._upstream.take(state.admit.upstream, state.admit.user_id):
             self._connected(state)
         else:
             self._connector.start(state.admit)
 
-    def connection_completed(self, event: events.OpenConnectionCompleted) -> None:
-        """Go on after an attempt to connect."""
+    def connection_opened(self, connection: UpstreamConnection) -> None:
+        """Go on with a connection that is open; one that nobody waits for any more goes to the pool."""
         state = self._lifecycle.current
-        if event.reply is not None:
-            self._connection_failed(state)
-            return
-        self._connector.succeed()
-        if state is not None and state.phase is Phase.WAITING:
+        self._connector.succeed(connection)
+        if state is None or state.phase is not Phase.WAITING or not self._upstream.adopt(connection):
+            self._worker.pool.release(connection)
+        else:
             self._connected(state)
 
-    def _connection_failed(self, state: ExchangeState | None) -> None:
-        self._connector.fail()
+    def connection_progressed(self) -> None:
+        """Give the next step of connecting its own time."""
+        self._connector.progress()
+
+    def connection_failed(self) -> None:
+        """Try the next address. Raises ExchangeError when there is none."""
+        state = self._lifecycle.current
         if state is not None and state.phase is Phase.WAITING:
-            self._connector.try_next(state.admit)
+            self._connector.fail(state.admit)
 
     def _connected(self, state: ExchangeState) -> None:
         """Forward the request; a token is activated only now, when the upstream is known to be reachable."""
@@ -185,7 +189,7 @@ class ExchangeMachine:
         """Take bytes from the upstream."""
         state = self._lifecycle.current
         if state is None or state.response is None:
-            self._upstream.close()  # Bytes that belong to no request: the connection cannot be used again.
+            self._upstream.close("surplus")  # Bytes that belong to no request: it cannot be used again.
         elif state.phase is Phase.TUNNEL:
             self._tunnel.send_to_client(state, data)
         elif self._relay.download(state, state.response, data):
@@ -198,9 +202,9 @@ class ExchangeMachine:
             state.upstream_ended = True
             self._end_tunnel_side(state, is_lost=is_lost)
             return
-        self._upstream.close()
+        self._upstream.close("upstream")
         if state is None or state.response is None:
-            return  # A kept connection; another one is opened when it is needed.
+            return  # A connection that waits for its request; another one is opened when it is needed.
         if state.is_retryable and state.response.head is None:
             state.phase, state.response, state.is_retryable = Phase.WAITING, None, False
             self._connector.start(state.admit)
@@ -238,7 +242,7 @@ class ExchangeMachine:
 
     def _waited_too_long(self, state: ExchangeState) -> None:
         """A request has waited too long for the upstream, for its own body, or for the policy's stores."""
-        if self._upstream.state is State.CONNECTING:
-            self._connection_failed(state)
+        if self._upstream.state in (State.QUEUED, State.CONNECTING, State.HANDSHAKE):
+            self._connector.time_out(state.admit)
         else:
             raise ExchangeError(_TOO_SLOW if state.collect_limit else _BUSY, close=True)

@@ -1,18 +1,17 @@
-"""Socket control behind one mitmproxy connection handler: back-pressure, resets, unread bytes."""
+"""Socket control behind one mitmproxy connection handler: back-pressure, resets, events."""
 
 import asyncio
 import contextlib
-import os
 import socket
 import struct
 import time
+from collections.abc import Callable
 from typing import Any
 
 from mitmproxy.connection import Connection
 from mitmproxy.proxy.events import Event
 from mitmproxy.proxy.server import ConnectionHandler
 
-_MAX_UNREAD_BYTES = 1024 * 1024
 _RESET = struct.pack("ii", 1, 0)
 _tasks: set[asyncio.Task[None]] = set()
 
@@ -42,7 +41,6 @@ class HandlerSockets:
         self._handler = handler
         self._closing = closing
         self._flush_seconds = flush_seconds
-        self._held: socket.socket | None = None
         self.client_id = handler.client.id
         self.fileno = int(self._transport(handler.client).get_extra_info("socket").fileno())
 
@@ -84,39 +82,32 @@ class HandlerSockets:
         transport = self._transport(connection)
         return transport is None or bool(transport.is_closing())
 
-    def keep_readable(self, connection: Connection) -> None:
-        """Duplicate a connection's socket: a failed write closes the first one, and its unread bytes are lost."""
-        self.drop_readable()
-        transport = self._transport(connection)
-        if transport is not None and not transport.is_closing():
-            self._held = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-            self._held.setblocking(False)
-
-    def drop_readable(self) -> None:
-        """Close the duplicate."""
-        if self._held is not None:
-            self._held.close()
-            self._held = None
-
-    def take_unread(self, connection: Connection) -> bytes:
-        """Return what was received before the connection was lost; asyncio's reader returns nothing after an error."""
-        io = self._handler.transports.get(connection)
-        # asyncio has no public access to what its StreamReader has buffered.
-        data = bytes(getattr(io.reader, "_buffer", b"")) if io is not None else b""
-        with contextlib.suppress(OSError):
-            while self._held is not None and len(data) < _MAX_UNREAD_BYTES and (more := self._held.recv(65536)):
-                data += more
-        return data
-
     def abort_unless_flushed(self, connection: Connection) -> None:
         """Abort the connection after `flush_seconds` if its last bytes were not taken."""
         transport = self._transport(connection)
         if transport is not None:
             self._closing.add(transport, time.monotonic() + self._flush_seconds)
 
+    def is_congested(self, connection: Connection) -> bool:
+        """Return whether the transport holds more than its high-water mark."""
+        transport = self._transport(connection)
+        if transport is None:
+            return False
+        return bool(transport.get_write_buffer_size() > transport.get_write_buffer_limits()[1])
+
+    def when_drained(self, connection: Connection, resume: Callable[[], None]) -> None:
+        """Call `resume` once the transport holds less than its low-water mark, or is closed."""
+        io = self._handler.transports.get(connection)
+        if io is None or io.writer is None:
+            resume()
+            return
+        self._keep(asyncio.get_running_loop().create_task(_resume_after_drain(io.writer, resume)))
+
     def deliver(self, event: Event) -> None:
         """Deliver an event to the handler's layers."""
-        task = asyncio.get_running_loop().create_task(self._handler.server_event(event))
+        self._keep(asyncio.get_running_loop().create_task(self._handler.server_event(event)))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
         if not task.done():
             _tasks.add(task)
             task.add_done_callback(_tasks.discard)
@@ -127,3 +118,9 @@ class HandlerSockets:
         io = self._handler.transports.get(client)
         if io is not None and io.handler is not None:
             self._handler.close_connection(client)
+
+
+async def _resume_after_drain(writer: Any, resume: Callable[[], None]) -> None:
+    with contextlib.suppress(OSError):
+        await writer.drain()
+    resume()

@@ -14,14 +14,25 @@ from addon.http1.connection.admission import Admission
 from addon.http1.connection.client_connection import ClientConnection, Mode
 from addon.http1.connection.context import WorkerContext
 from addon.http1.connection.deadlines import Deadlines
-from addon.http1.connection.events import Abort, ClientClosed, Drain, Sockets, Tick
+from addon.http1.connection.events import (
+    Abort,
+    ClientClosed,
+    Drain,
+    Sockets,
+    Tick,
+    UpstreamData,
+    UpstreamEnded,
+    UpstreamFailed,
+    UpstreamOpened,
+    UpstreamProgressed,
+)
 from addon.http1.connection.exchange_machine import ExchangeMachine
 from addon.http1.connection.exchange_state import ExchangeError
 from addon.http1.connection.lifecycle import Lifecycle
 from addon.http1.connection.parts import ConnectionParts
 from addon.http1.connection.relay import Relay
 from addon.http1.connection.request_reader import RequestReader
-from addon.http1.connection.upstream_connection import State, UpstreamConnection
+from addon.http1.connection.upstream_link import UpstreamLink
 from addon.http1.connection.websocket import WebSocketTunnel
 from addon.http1.decisions import Peer
 from models.addresses import canonical
@@ -39,12 +50,10 @@ class Http1Layer(Layer):
         limits = worker.limits
         out: list[commands.Command] = []
         self._clock = worker.clock
-        self._tls_seconds = limits.tls_seconds
-        self._sockets = sockets
         self._out = out
         self._deadlines = Deadlines(worker.clock(), limits.head_seconds)
         self._client = ClientConnection(context.client, sockets, limits, out)
-        self._upstream = UpstreamConnection(self, out, sockets)
+        self._upstream = UpstreamLink(worker.pool, sockets, context.client, self._client)
         parts = ConnectionParts(worker, self._client, self._upstream, self._deadlines)
         peer = Peer(canonical(context.client.peername[0]), "https" if context.client.tls else "http")
         reader = RequestReader(self._client.received, peer, limits, worker.rules, worker.header_cache)
@@ -100,34 +109,50 @@ class Http1Layer(Layer):
             self._out[:] = [commands.CloseConnection(self.context.client)]
 
     def _dispatch(self, event: events.Event) -> None:
-        if isinstance(event, events.DataReceived):  # First: nearly all events are.
+        # First the two that nearly all events are.
+        if isinstance(event, events.DataReceived):
             if event.connection is self.context.client:
                 self._receive(event.data)
-            else:
-                self._from_upstream(event)
+        elif isinstance(event, UpstreamData):
+            if self._upstream.is_held(event.connection):
+                self._exchanges.upstream_data(event.data)
         else:
             self._dispatch_rare(event)
 
     def _dispatch_rare(self, event: events.Event) -> None:
-        if isinstance(event, events.ConnectionClosed) and event.connection is self.context.client:
-            self._exchanges.client_ended()
-        elif isinstance(event, Tick):
-            if self._deadlines.now >= self._deadlines.next:
-                self._exchanges.deadline_passed()
-        elif isinstance(event, Abort):
-            self._lifecycle.abort(event.refusal)
-        elif isinstance(event, ClientClosed):
-            self._exchanges.client_closed(is_lost=event.is_lost)
-        elif isinstance(event, Drain):
-            self._lifecycle.drain()
-        else:
-            if isinstance(event, events.HookCompleted):
+        match event:
+            case UpstreamOpened(connection):
+                self._exchanges.connection_opened(connection)
+            case UpstreamProgressed() | UpstreamFailed() | UpstreamEnded():
+                if self._upstream.is_held(event.connection):
+                    self._dispatch_upstream(event)
+            case events.HookCompleted():
                 self._exchanges.hook_completed(event.command)
-            elif isinstance(event, events.ConnectionClosed):
-                self._take_unread(event)
-            self._from_upstream(event)
-            if isinstance(event, events.OpenConnectionCompleted) and self._upstream.state is State.CONNECTING:
-                self._deadlines.set(self._tls_seconds)  # TCP is connected, the TLS handshake has begun.
+            case Tick():
+                if self._deadlines.now >= self._deadlines.next:
+                    self._exchanges.deadline_passed()
+            case _:
+                self._dispatch_end(event)
+
+    def _dispatch_upstream(self, event: UpstreamProgressed | UpstreamFailed | UpstreamEnded) -> None:
+        if isinstance(event, UpstreamEnded):
+            self._exchanges.upstream_ended(is_lost=event.is_lost)
+        elif isinstance(event, UpstreamFailed):
+            self._exchanges.connection_failed()
+        else:
+            self._exchanges.connection_progressed()
+
+    def _dispatch_end(self, event: events.Event) -> None:
+        match event:
+            case events.ConnectionClosed():
+                if event.connection is self.context.client:
+                    self._exchanges.client_ended()
+            case ClientClosed(is_lost):
+                self._exchanges.client_closed(is_lost=is_lost)
+            case Abort(refusal):
+                self._lifecycle.abort(refusal)
+            case Drain():
+                self._lifecycle.drain()
 
     def _receive(self, data: bytes) -> None:
         """Take bytes from the client."""
@@ -138,24 +163,3 @@ class Http1Layer(Layer):
             self._client.received.buffer += data
         else:
             self._lifecycle.discard(data)
-
-    def _take_unread(self, event: events.ConnectionClosed) -> None:
-        """Take a response that was received before the upstream reset the connection (RFC 9112, 9.5 and 9.6).
-
-        A server that refuses an upload responds and closes; sending the rest of the upload then meets a reset.
-        """
-        server, state = event.connection, self._lifecycle.current
-        if state is None or state.response is None or server is not self._upstream.server:
-            return
-        data = self._sockets.take_unread(server) if self._sockets.is_lost(server) else b""
-        if data:
-            self._from_upstream(events.DataReceived(server, data))
-
-    def _from_upstream(self, event: events.Event) -> None:
-        for plain in self._upstream.translate(event):
-            if isinstance(plain, events.DataReceived):
-                self._exchanges.upstream_data(plain.data)
-            elif isinstance(plain, events.ConnectionClosed):
-                self._exchanges.upstream_ended(is_lost=self._sockets.is_lost(plain.connection))
-            elif isinstance(plain, events.OpenConnectionCompleted):
-                self._exchanges.connection_completed(plain)

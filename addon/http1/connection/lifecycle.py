@@ -12,6 +12,7 @@ from addon.http1.decisions import Local, Refuse
 from addon.http1.exchange import Exchange
 from addon.http1.observe.recording import begin_recordings
 from addon.http1.pages.error_responses import local_response, refusal_response
+from addon.http1.upstream_pool.connection import State
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Lifecycle:
         state = self.current
         if state is None:
             raise error
-        self._upstream.close()
+        self._upstream.close("aborted")
         if not state.exchange.sent_head:
             self.refuse(state, error.refusal, close=error.close)
             return
@@ -88,10 +89,10 @@ class Lifecycle:
             if self._client.mode is Mode.OPEN:
                 self.close()
         elif not state.exchange.sent_head:
-            self._upstream.close()
+            self._upstream.close("aborted")
             self.refuse(state, refusal, close=True)
         else:
-            self._upstream.abort()
+            self._upstream.close("aborted", is_reset=True)
             self._client.abort()
             self.abandon(refusal.code)
 
@@ -108,7 +109,9 @@ class Lifecycle:
         response, client = state.response, self._client
         is_complete = state.phase is Phase.REQUEST_SENT
         if response is None or not (is_complete and response.leaves_upstream_usable):
-            self._upstream.close()
+            self._upstream.close("unusable")
+        else:
+            self._upstream.release()
         self._end_exchange()
         if response is not None and response.keep and not (client.has_ended and not client.received.buffer):
             self._await_request()
@@ -140,17 +143,17 @@ class Lifecycle:
             deadlines.set(deadlines.idle_until - deadlines.now)
 
     def close_idle(self) -> None:
-        """A deadline has passed without an exchange: close the upstream connection first, then the client's."""
+        """A deadline has passed without an exchange: close a bound upstream connection first, then the client's."""
         deadlines = self._deadlines
         if self._client.mode is Mode.OPEN and deadlines.now < deadlines.idle_until:
-            self._upstream.close()
+            self._upstream.close("idle")
             deadlines.set(deadlines.idle_until - deadlines.now)
         else:
             self.close()
 
     def close(self) -> None:
         """Close both connections; what was written to the client is still sent."""
-        self._upstream.close()
+        self._upstream.close("aborted")
         self._client.close()
         self._deadlines.next = math.inf
         self._worker.registry.remove_layer(self._layer)
@@ -220,13 +223,17 @@ class Lifecycle:
     def _await_request(self) -> None:
         limits, deadlines = self._limits, self._deadlines
         deadlines.idle_until = deadlines.now + limits.keep_alive_seconds
-        deadlines.set(min(limits.keep_alive_seconds, limits.upstream_idle_seconds))
+        self._upstream.release()  # Of a request that was refused before it was sent.
+        seconds = limits.keep_alive_seconds
+        if self._upstream.state is State.OPEN:  # It is bound to this client.
+            seconds = min(seconds, limits.upstream_idle_seconds)
+        deadlines.set(seconds)
         self._client.resume()
 
     def _linger(self) -> None:
         """Send nothing more and discard what comes for a bounded time: a reset could destroy the response."""
         client = self._client
-        self._upstream.close()
+        self._upstream.close("aborted")
         client.abort_unless_flushed()
         if client.has_ended or not client.is_writable:
             self.close()

@@ -6,7 +6,7 @@ from addon.http1.connection.websocket import WebSocketTunnel
 from addon.http1.decisions import Refuse
 from addon.http1.messages.body_framing import BodyReader, ChunkedReader, Kind, chunk, last_chunk
 from addon.http1.messages.forwarding import request_head, request_trailers, response_lines
-from addon.http1.messages.head_parser import HeadError, ResponseHead
+from addon.http1.messages.head_parser import HeadError, RequestHead, ResponseHead
 from addon.http1.messages.response import UpstreamResponse
 
 # RFC 9110, 9.2.2: a proxy may repeat idempotent requests only.
@@ -18,6 +18,23 @@ _INCOMPLETE = Refuse(502, "upstream_closed", "The upstream broke off its answer.
 _HEAD_TOO_LARGE = Refuse(502, "upstream_head_too_large", "The head of the upstream's response is larger than allowed.")
 _TOO_LARGE_CODES = ("headers_too_large", "uri_too_long")
 _NOT_HTTP = Refuse(502, "upstream_invalid", "The upstream sent something that is not HTTP.")
+
+# Schemes that authenticate the connection instead of each request (RFC 4559, section 6, and NTLM).
+_CONNECTION_SCHEMES = (b"ntlm", b"negotiate")
+
+
+def is_connection_bound(request: RequestHead, response: ResponseHead) -> bool:
+    """Return whether the upstream authenticates the connection: another client must not be taken for this one."""
+    sent = request.headers.first.get(b"authorization", b"")
+    if sent[:9].lower().startswith(_CONNECTION_SCHEMES):
+        return True
+    if response.status != 401:
+        return False
+    return any(
+        challenge.strip().lower().startswith(_CONNECTION_SCHEMES)
+        for line in response.headers.all(b"www-authenticate")
+        for challenge in line.split(b",")
+    )
 
 
 class Relay:
@@ -45,8 +62,7 @@ class Relay:
             websocket=state.is_websocket,
         )
         state.response = UpstreamResponse(request.method, self._limits)
-        state.is_retryable = upstream.used and body is None and request.method in _IDEMPOTENT
-        upstream.used = True
+        state.is_retryable = upstream.is_reused and body is None and request.method in _IDEMPOTENT
         state.exchange.forwarded = self._deadlines.now
         if body is None:
             upstream.send(head)
@@ -56,10 +72,8 @@ class Relay:
         state.phase = Phase.SENDING_REQUEST
         self._client.resume()
         self.upload(state, body, self._client.received.take_all(), head)
-        if not body.done:
-            upstream.keep_readable()
-            if state.expects_continue:
-                self._deadlines.set(self._limits.expect_seconds)
+        if not body.done and state.expects_continue:
+            self._deadlines.set(self._limits.expect_seconds)
 
     def upload(self, state: ExchangeState, body: BodyReader, data: bytes, head: bytes = b"") -> None:
         """Send a piece of the request body upstream. Raises ExchangeError."""
@@ -87,7 +101,6 @@ class Relay:
         if body.done:
             self._client.received.buffer, body.rest = body.rest, b""
             state.phase = Phase.REQUEST_SENT
-            self._upstream.drop_readable()
             limits = self._limits
             self._deadlines.set(limits.response_idle_seconds if exchange.sent_head else limits.first_byte_seconds)
         else:
@@ -139,6 +152,8 @@ class Relay:
     def _begin_response(self, state: ExchangeState, response: UpstreamResponse, head: ResponseHead) -> bool:
         """Send the response head to the client, with the part of the body that was received."""
         request, exchange, ours = state.request, state.exchange, state.admit.reply_lines
+        if is_connection_bound(request, head):
+            self._upstream.bind()
         # After a response that precedes the end of its request, the client's connection cannot be used again.
         is_complete = state.phase is Phase.REQUEST_SENT
         response.settle(head, request, is_complete and request.keep_alive and not self._worker.registry.draining)

@@ -105,7 +105,7 @@ _COPY = {
         ),
         _UPSTREAM,
     ),
-    **dict.fromkeys(("unavailable", "overloaded"), _UNAVAILABLE),
+    **dict.fromkeys(("unavailable", "overloaded", "upstream_busy"), _UNAVAILABLE),
 }
 _CLIENT_ERROR = {
     "en": _Copy("Request refused", "Go back and try again."),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 # The number in the names grows when the fields change their meaning, as with other buckets.
-TOTALS, GAUGES = "zenzefi:metrics:1:totals", "zenzefi:metrics:1:gauges"
+TOTALS, GAUGES = "zenzefi:metrics:1:totals", "zenzefi:metrics:2:gauges"
 # The flows that are shown while an admin wants it: nothing of them is kept for longer than this after the last one.
 FLOWS, FLOWS_SECONDS = "zenzefi:flows", 3600
 # When the certificates end that the public addresses show, by name (Unix time), as a job last saw them.

@@ -1,9 +1,11 @@
 """Playbook tests of the layer: events in, commands out, simulated sockets and clock."""
 
+import asyncio
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mitmproxy.connection import Client, Connection, ConnectionState, Server
+from mitmproxy.connection import Client, Connection, ConnectionState
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
@@ -17,7 +19,10 @@ from addon.http1.limits import Limits
 from addon.http1.messages.forwarding import Rules
 from addon.http1.messages.head_parser import RequestHead
 from addon.http1.policy_interface import FirstUse, Question
-from addon.http1.upstream import Upstream
+from addon.http1.upstream import Address, Upstream
+from addon.http1.upstream_pool.connection import State, UpstreamConnection
+from addon.http1.upstream_pool.limits import PoolLimits
+from addon.http1.upstream_pool.pool import UpstreamPool
 
 HOST = b"upstream.example:8000"
 
@@ -30,8 +35,9 @@ class FakeSockets:
     aborted: list[Connection] = field(default_factory=list)
     gone: set[Connection] = field(default_factory=set)
     waiting: dict[Connection, int] = field(default_factory=dict)
-    held: Connection | None = None
-    received_unread: dict[Connection, bytes] = field(default_factory=dict)
+    congested: bool = False
+    resuming: list[Callable[[], None]] = field(default_factory=list)
+    layer: "Playbook | None" = None
 
     def pause(self) -> None:
         self.paused = True
@@ -48,17 +54,111 @@ class FakeSockets:
     def is_lost(self, connection: Connection) -> bool:
         return connection in self.gone
 
-    def keep_readable(self, connection: Connection) -> None:
-        self.held = connection
-
-    def drop_readable(self) -> None:
-        self.held = None
-
-    def take_unread(self, connection: Connection) -> bytes:
-        return self.received_unread.pop(connection, b"")
-
     def abort_unless_flushed(self, connection: Connection) -> None:
         pass
+
+    def deliver(self, event: events.Event) -> None:
+        assert self.layer is not None
+        self.layer.deliver(event)
+
+    def is_congested(self, connection: Connection) -> bool:
+        return self.congested
+
+    def when_drained(self, connection: Connection, resume: Callable[[], None]) -> None:
+        self.resuming.append(resume)
+
+
+# A socket on which nothing ever comes.
+QUIET = socket.socketpair()
+
+
+class FakeTransport(asyncio.Transport):
+    """The socket of an upstream connection: what is written to it stays here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.socket = QUIET[0]
+        self.written = b""
+        self.unsent = 0
+        self.closed = False
+        self.was_aborted = False
+        self.half_closed = False
+        self.reading = True
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return self.socket if name == "socket" else default
+
+    def write(self, data: bytes) -> None:
+        assert data
+        assert not self.closed, "sent to a closed upstream"
+        assert not self.half_closed, "sent to an upstream whose side is closed"
+        self.written += data
+
+    def write_eof(self) -> None:
+        self.half_closed = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = self.was_aborted = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+@dataclass
+class Server:
+    """One connection to the upstream that the pool has opened."""
+
+    connection: UpstreamConnection
+    transport: FakeTransport = field(default_factory=FakeTransport)
+    was_canceled: bool = False
+
+    @property
+    def connected(self) -> bool:
+        return self.connection.state in (State.OPEN, State.IDLE)
+
+    @property
+    def address(self) -> Address:
+        return self.connection.address
+
+    def cancel(self) -> None:
+        self.was_canceled = True
+
+
+class Network:
+    """The upstream's side of a pool: its connections, and those that are still being opened."""
+
+    def __init__(self, limits: PoolLimits | None, clock: Callable[[], float]) -> None:
+        self.servers: list[Server] = []
+        self.opening: list[Server] = []
+        self.pool = UpstreamPool(self._dial, limits, clock=clock)
+
+    def _dial(self, pool: UpstreamPool, connection: UpstreamConnection) -> Server:
+        server = Server(connection)
+        self.servers.append(server)
+        self.opening.append(server)
+        return server
+
+    def connect(self, error: str | None = None) -> None:
+        """Let the connection that was begun first succeed or fail."""
+        server = self.opening.pop(0)
+        if server.was_canceled:
+            return
+        if error is None:
+            server.connection.connection_made(server.transport)
+        else:
+            self.pool.failed(server.connection, error)
 
 
 class FakePolicy:
@@ -105,13 +205,20 @@ class Playbook:
         connects: bool = True,
         addresses: int = 1,
         is_overloaded: bool = False,
+        pool: PoolLimits | None = None,
+        network: Network | None = None,
     ) -> None:
         self.time = 1000.0
         hosts = tuple((f"10.0.0.{n + 1}", 8000) for n in range(addresses))
         self.upstream = Upstream(hosts, HOST)
         self.policy = FakePolicy(self.upstream)
         self.sockets = FakeSockets()
-        self.worker_context = WorkerContext(self.policy, limits or Limits(), rules or Rules(), clock=lambda: self.time)
+        self.sockets.layer = self
+        self.network = network or Network(pool, lambda: self.time)
+        self.pool, self.servers = self.network.pool, self.network.servers
+        self.worker_context = WorkerContext(
+            self.policy, limits or Limits(), rules or Rules(), pool=self.pool, clock=lambda: self.time
+        )
         self.client = Client(peername=("192.0.2.7", 40000), sockname=("192.0.2.1", 80), state=ConnectionState.OPEN)
         self.layer = Http1Layer(
             Context(self.client, Options()), self.worker_context, self.sockets, is_overloaded=is_overloaded
@@ -121,10 +228,8 @@ class Playbook:
         self.received = b""
         self.half_closed = False
         self.closed = False
-        self.upstreams: list[bytes] = []
-        self.servers: list[Server] = []
-        self.half_closed_upstreams: set[int] = set()
-        self.opening: commands.OpenConnection | None = None
+        self._is_busy = False
+        self._waiting: list[events.Event] = []
         self.hooks: list[commands.StartHook] = []
         self.feed(events.Start())
 
@@ -135,38 +240,41 @@ class Playbook:
         self.closed = True
 
     def feed(self, event: events.Event) -> None:
-        pending = list(self.layer.handle_event(event))
-        for command in pending:
-            self._obey(command)
+        """Handle an event; one that comes meanwhile waits, as the handler's lock makes it."""
+        self._waiting.append(event)
+        if self._is_busy:
+            return
+        self._is_busy = True
+        try:
+            while self._waiting:
+                for command in list(self.layer.handle_event(self._waiting.pop(0))):
+                    self._obey(command)
+        finally:
+            self._is_busy = False
+        if self.connects and self.network.opening:
+            self.connected()
+
+    @property
+    def upstreams(self) -> list[bytes]:
+        """What was sent on each upstream connection that was opened."""
+        return [server.transport.written for server in self.servers]
+
+    @property
+    def half_closed_upstreams(self) -> set[int]:
+        return {index for index, server in enumerate(self.servers) if server.transport.half_closed}
 
     def _obey(self, command: commands.Command) -> None:
         if isinstance(command, commands.SendData):
-            if command.connection is self.client:
-                assert self.client.state & ConnectionState.CAN_WRITE, "sent to a client whose side is closed"
-                assert command.data
-                self.received += command.data
-            else:
-                index = self.servers.index(command.connection)
-                assert command.connection.state & ConnectionState.CAN_WRITE, "sent to a closed upstream"
-                assert command.data
-                self.upstreams[index] += command.data
-        elif isinstance(command, commands.OpenConnection):
-            assert command.blocking is self.layer
-            self.servers.append(command.connection)
-            self.upstreams.append(b"")
-            self.opening = command
-            if self.connects:
-                self.connected()
+            assert command.connection is self.client
+            assert self.client.state & ConnectionState.CAN_WRITE, "sent to a client whose side is closed"
+            assert command.data
+            self.received += command.data
         elif isinstance(command, commands.CloseTcpConnection) and command.half_close:
             command.connection.state &= ~ConnectionState.CAN_WRITE
-            if command.connection is self.client:
-                self.half_closed = True
-            else:
-                self.half_closed_upstreams.add(self.servers.index(command.connection))
+            self.half_closed = True
         elif isinstance(command, commands.CloseConnection):
             command.connection.state = ConnectionState.CLOSED
-            if command.connection is self.client:
-                self.closed = True
+            self.closed = True
         elif isinstance(command, commands.StartHook):
             assert command.blocking is self.layer
             self.hooks.append(command)
@@ -178,11 +286,7 @@ class Playbook:
         return self.servers[-1]
 
     def connected(self, error: str | None = None) -> None:
-        opening, self.opening = self.opening, None
-        assert opening is not None
-        if error is None:
-            opening.connection.state = ConnectionState.OPEN
-        self.feed(events.OpenConnectionCompleted(opening, error))
+        self.network.connect(error)
 
     def send(self, data: bytes) -> "Playbook":
         self.feed(events.DataReceived(self.client, data))
@@ -193,7 +297,7 @@ class Playbook:
 
     def reply_on(self, index: int, data: bytes) -> "Playbook":
         """Let one of the upstream connections send something, also one that the layer has closed."""
-        self.feed(events.DataReceived(self.servers[index], data))
+        self.servers[index].connection.receive(data)
         return self
 
     def hang_up(self, *, lost: bool = False) -> "Playbook":
@@ -209,11 +313,11 @@ class Playbook:
         return self
 
     def upstream_hangs_up(self, *, lost: bool = False, index: int = -1) -> "Playbook":
-        server = self.servers[index]
-        server.state &= ~ConnectionState.CAN_READ
+        connection = self.servers[index].connection
         if lost:
-            self.sockets.gone.add(server)
-        self.feed(events.ConnectionClosed(server))
+            connection.connection_lost(ConnectionResetError("reset"))
+        else:
+            connection.eof_received()
         return self
 
     def answer(self, decision: Decision | None) -> "Playbook":
@@ -241,6 +345,7 @@ class Playbook:
             self.time = min(self.time + 0.25, end)
             if self.layer.deadline <= self.time:
                 self.feed(Tick())
+            self.pool.sweep()
         return self
 
     def abort(self) -> "Playbook":

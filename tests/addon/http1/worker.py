@@ -21,6 +21,10 @@ from addon.http1.messages.forwarding import Rules
 from addon.http1.messages.head_parser import RequestHead
 from addon.http1.policy_interface import Question
 from addon.http1.upstream import Upstream
+from addon.http1.upstream_pool.dialing import dial
+from addon.http1.upstream_pool.limits import PoolLimits
+from addon.http1.upstream_pool.pool import UpstreamPool
+from addon.http1.upstream_pool.tls import UpstreamTls
 from addon.process.listening_sockets import listening_socket
 from addon.process.server import Gateway, Tls
 
@@ -115,13 +119,20 @@ async def main(settings: dict[str, object]) -> None:
     )
     policy = TokenPolicy(upstream)
     worker_context = policy.worker_context = WorkerContext(
-        policy, Limits(**settings.get("limits", {})), Rules(trusted_proxies=(ip_network("127.0.0.0/8"),))
+        policy,
+        Limits(**settings.get("limits", {})),
+        Rules(trusted_proxies=(ip_network("127.0.0.0/8"),)),
+        pool=UpstreamPool(
+            dial,
+            PoolLimits(**settings.get("pool", {})),
+            tls=UpstreamTls(Path(tls["ca"]) if "ca" in tls else None),
+        ),
     )
     listener = listening_socket("127.0.0.1", 0)
     gateway = Gateway(
         worker_context,
         listener,
-        tls=Tls(Path(tls["confdir"]), Path(tls["certificate"]), Path(tls["ca"])) if tls else None,
+        tls=Tls(Path(tls["confdir"]), Path(tls["certificate"])) if "certificate" in tls else None,
         extra_addons=(WATCHER,) if settings.get("watch") else (),
         proxy_protocol=bool(settings.get("proxy_protocol")),
     )

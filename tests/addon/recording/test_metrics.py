@@ -42,7 +42,7 @@ def read(text: bytes) -> Samples:
 
 
 def metrics_of(settings: Settings, redis: Redis, counters: Counters, connections: int = 0) -> GatewayMetrics:
-    return GatewayMetrics(settings, redis, counters, lambda: WorkerGauges(connections, 1, 1))
+    return GatewayMetrics(settings, redis, counters, lambda: WorkerGauges(connections, 1, 1, 2, 1))
 
 
 def request(**headers: str) -> RequestHead:
@@ -108,7 +108,7 @@ def test_the_text_has_the_names_of_the_contract() -> None:
     counters.observe("redis", "token_get", 0.001)
     counters.add("admissions", "memory", "admitted")
     totals = {tuple(map(str, key)): value for key, value in counters.take().items()}
-    text = render(GatewayTotals(totals, (3, 2, 1), 2))
+    text = render(GatewayTotals(totals, (3, 2, 1, 5, 4), 2))
     found = read(text)
     assert found["proxy_requests_total", "GET", "200"] == 2
     assert found["proxy_latency_seconds_bucket", "0.05"] == 1
@@ -134,7 +134,7 @@ def test_the_text_has_every_metric_that_is_declared_and_no_other() -> None:
     histograms = {metric.key for metric in GATEWAY if metric.kind is Kind.HISTOGRAM}
     totals = {(*key, "0") if key[0] in histograms else key: count for key, count in totals.items()}
     upstream = UpstreamState("http://up.test", True, {"10.0.0.1:80": False}, 0.25, "2026-11-24T08:00:00Z", 1.8e9)
-    text = render(GatewayTotals(totals, (3, 2, 1), 2, upstream, {"proxy": 1.7e9}))
+    text = render(GatewayTotals(totals, (3, 2, 1, 5, 4), 2, upstream, {"proxy": 1.7e9}))
     families = {family.name: family for family in text_string_to_metric_families(text.decode())}
     assert set(families) == {metric.name for metric in GATEWAY}
     for metric in GATEWAY:
@@ -235,6 +235,8 @@ def test_without_redis_the_counters_are_left_out_and_nothing_is_lost(settings: S
     assert found == {
         ("proxy_open_connections",): 5,
         ("proxy_flush_backlog",): 1,
+        ("proxy_upstream_connections", "busy"): 1,
+        ("proxy_upstream_connections", "idle"): 1,
         ("database_connected",): 1,
         ("redis_connected",): 0,
     }
