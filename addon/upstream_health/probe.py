@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import certifi
-
+from addon.http1.upstream_pool.tls import upstream_context
 from models.config.server import Upstream
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])[ \r]")
@@ -64,12 +63,11 @@ class Probe:
 
 
 def build_probe(upstream: Upstream) -> Probe:
-    """Return how the upstream is to be asked. Raises OSError when the authorities' file cannot be read."""
+    """Return how the upstream is to be asked. Raises OSError when a TLS file cannot be read."""
     url = urlsplit(upstream.url)
     tls = None
     if url.scheme == "https":
-        # The same authorities that mitmproxy trusts on the way of the requests.
-        tls = ssl.create_default_context(cafile=upstream.ca_file or certifi.where())
+        tls = upstream_context(upstream.ca_file, upstream.client_certificate)
     request = (
         f"GET {upstream.probe_path} HTTP/1.1\r\nHost: {url.netloc}\r\nUser-Agent: zenzefi-prober\r\n"
         "Accept: */*\r\nConnection: close\r\n\r\n"

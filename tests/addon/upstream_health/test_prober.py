@@ -35,6 +35,7 @@ from models.outages import Outage
 from models.services.gateway import outages
 from models.services.gateway.outages import STATE_KEY, UpstreamState
 from tests.addon.conftest import sell
+from tests.addon.http1.test_tls import issue
 from tests.addon.processes import Proxy, free_port, proxy_environment
 from tests.addon.upstream_helpers import Server
 from tests.factories import engine_of
@@ -122,6 +123,22 @@ def test_tls_is_verified_with_the_configured_authority(
     assert probed.certificate_ends == ends.timestamp()
     assert probe_each(configured(environment, url="https://up.test", addresses=where)) == [False]
     assert probe_each(configured(environment, url="https://other.test", addresses=where, ca_file=str(certificate))) == [
+        False
+    ]
+
+
+def test_the_client_certificate_is_presented(environment: dict[str, str], answering: Server, tmp_path: Path) -> None:
+    """Without it an upstream that wants one (TLS 1.3: RFC 8446, 4.3.2) would be in an outage for ever."""
+    authority, client = issue(tmp_path, "up", "up.test"), issue(tmp_path, "client", "client.test")
+    answering.stop()
+    answering.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(client))
+    answering.tls.verify_mode = ssl.CERT_REQUIRED
+    answering.tls.load_cert_chain(authority)
+    answering.start()
+    where = json.dumps([f"127.0.0.1:{answering.port}"])
+    files = {"ca_file": str(authority), "client_certificate": str(client)}
+    assert probe_each(configured(environment, url="https://up.test", addresses=where, **files)) == [True]
+    assert probe_each(configured(environment, url="https://up.test", addresses=where, ca_file=str(authority))) == [
         False
     ]
 
