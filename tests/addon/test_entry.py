@@ -15,8 +15,8 @@ import pytest
 from models.config.settings import Settings
 from models.database import Sessions
 from tests.addon.conftest import Owned, sell
-from tests.addon.http1.test_tls import issue
 from tests.addon.processes import ROOT, Proxy, free_port, proxy_environment
+from tests.certificates import issue
 
 
 @pytest.fixture

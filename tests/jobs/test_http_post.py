@@ -13,7 +13,7 @@ from models.config.settings import Settings
 from models.services.errors import InvalidInput
 from models.services.webhooks import url_policy
 from models.services.webhooks.url_policy import Unreachable, is_public
-from tests.addon.http1.test_tls import issue
+from tests.certificates import issue
 from tests.jobs import fake_webhook_receiver
 from tests.jobs.fake_webhook_receiver import Receiver
 

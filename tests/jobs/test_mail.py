@@ -25,7 +25,7 @@ from models.outbox import OutboxMail
 from models.services.notifications import mail_rendering, mail_samples, outbox
 from models.translations import LANGUAGES
 from models.users import User
-from tests.addon.http1.test_tls import issue
+from tests.certificates import issue
 from tests.jobs import fake_smtp_server
 from tests.jobs.fake_smtp_server import Sink
 

@@ -35,9 +35,9 @@ from models.outages import Outage
 from models.services.gateway import outages
 from models.services.gateway.outages import STATE_KEY, UpstreamState
 from tests.addon.conftest import sell
-from tests.addon.http1.test_tls import issue
 from tests.addon.processes import Proxy, free_port, proxy_environment
 from tests.addon.upstream_helpers import Server
+from tests.certificates import issue
 from tests.factories import engine_of
 
 FAST = {"ZENZEFI_UPSTREAM__PROBE_INTERVAL_SECONDS": "0.3", "ZENZEFI_UPSTREAM__PROBE_TIMEOUT_SECONDS": "1"}

@@ -21,7 +21,7 @@ from tests.addon.http1.processes import (
     wait_until,
 )
 from tests.addon.http1.replies import code, status
-from tests.addon.http1.test_tls import issue
+from tests.certificates import issue
 
 
 @pytest.fixture(scope="module")
