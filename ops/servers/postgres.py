@@ -7,7 +7,6 @@ import signal
 import subprocess
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 
 import psycopg2
 from psycopg2 import sql
@@ -15,9 +14,10 @@ from psycopg2 import sql
 from ops.console import Failure
 from ops.processes import stale, unix_account
 from ops.processes.child import MARK, Child, last_line
-from ops.processes.ports import LOOPBACK, free_port, is_valid_socket_path
+from ops.processes.ports import LOOPBACK
 from ops.processes.secret_files import read_or_create_secret
 from ops.servers.binaries import Postgres, find_postgres
+from ops.servers.private_server import PrivateServer
 
 ADMIN = "postgres"
 ROLE = "zenzefi"  # owner of the database of the same name, not a superuser
@@ -45,30 +45,26 @@ QUIET_LOG = {
 FAST = {"fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "10min"}
 
 
-class PostgresServer:
+class PostgresServer(PrivateServer):
     """`with PostgresServer(folder) as server:` creates a database cluster if needed, starts it and stops it again.
 
     Data and socket are in `folder`, passwords in `secrets` (default: a folder beside it); both are created if missing.
-    `fast=True` is for tests: data survives `kill()` and a later `start()`, but not a power cut.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        fast: bool = False,
-        secrets: Path | None = None,
-        log: Path | None = None,
-        mark: str = "",
-    ) -> None:
-        self.folder = folder.absolute()
-        self.data = self.folder / "data"
-        self.fast = fast
-        self._secrets = secrets or self.folder.with_name(self.folder.name + "-secrets")
-        self._log = log or self.folder.with_name(self.folder.name + ".log")
-        self._mark = mark
-        self._port = 0 if is_valid_socket_path(self._socket / f".s.PGSQL.{SOCKET_PORT}.lock") else free_port()
-        self._provisioned = False
+    _provisioned = False
+
+    @property
+    def data(self) -> Path:
+        """The folder of the cluster."""
+        return self.folder / "data"
+
+    @property
+    def default_secrets(self) -> Path:
+        return self.folder.with_name(self.folder.name + "-secrets")
+
+    @property
+    def longest_socket_path(self) -> Path:
+        return self._socket / f".s.PGSQL.{SOCKET_PORT}.lock"
 
     @property
     def url(self) -> str:
@@ -89,28 +85,6 @@ class PostgresServer:
             stop_seconds=30.0,
             death_signal=signal.SIGINT,
         )
-
-    def start(self) -> None:
-        """Create the cluster if needed, start the server and wait until the database is usable."""
-        self.prepare()
-        self.child.start()
-
-    def stop(self) -> None:
-        """Stop the server cleanly."""
-        self.child.stop()
-
-    def kill(self) -> None:
-        """Kill the server without a clean shutdown."""
-        self.child.kill()
-
-    def __enter__(self) -> "PostgresServer":
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def prepare(self) -> None:
         """Create the cluster if needed, and end a server that a killed launcher left behind."""

@@ -4,36 +4,28 @@ import os
 import signal
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 
 import redis
 
 from ops.console import Failure
 from ops.processes import stale
 from ops.processes.child import MARK, Child
-from ops.processes.ports import LOOPBACK, free_port, is_valid_socket_path
+from ops.processes.ports import LOOPBACK
 from ops.processes.secret_files import private_folder, read_or_create_secret
 from ops.servers.binaries import find_redis
+from ops.servers.private_server import PrivateServer
 
 
-class RedisServer:
+class RedisServer(PrivateServer):
     """`with RedisServer(folder) as server:` starts a Redis whose data, socket and configuration are in the folder."""
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        fast: bool = False,
-        secrets: Path | None = None,
-        log: Path | None = None,
-        mark: str = "",
-    ) -> None:
-        self.folder = folder.absolute()
-        self.fast = fast
-        self._secrets = secrets or self.folder
-        self._log = log or self.folder.with_name(self.folder.name + ".log")
-        self._mark = mark
-        self._port = 0 if is_valid_socket_path(self._socket) else free_port()
+    @property
+    def default_secrets(self) -> Path:
+        return self.folder
+
+    @property
+    def longest_socket_path(self) -> Path:
+        return self._socket
 
     @property
     def url(self) -> str:
@@ -54,28 +46,6 @@ class RedisServer:
             ready=lambda _: self._is_ready(),
             death_signal=signal.SIGTERM,
         )
-
-    def start(self) -> None:
-        """Start the server and wait until it answers."""
-        self.prepare()
-        self.child.start()
-
-    def stop(self) -> None:
-        """Stop the server cleanly."""
-        self.child.stop()
-
-    def kill(self) -> None:
-        """Kill the server without a clean shutdown."""
-        self.child.kill()
-
-    def __enter__(self) -> "RedisServer":
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def prepare(self) -> None:
         """Write the configuration, and end a server that a killed launcher left in the folder."""
