@@ -25,7 +25,7 @@ keep() { # FILE: write standard input, unless the file exists
     [[ -s $fresh ]] || fail "Nothing could be written to secrets/$1."
     chmod "${2:-0444}" "$fresh"
     mv "$fresh" "secrets/$1"
-    say "made secrets/$1"
+    say "Created secrets/$1."
 }
 
 random() { # hexadecimal, 256 bits
@@ -53,12 +53,12 @@ echo '# ZENZEFI_<SECTION>__<KEY>=value, one a line: payment providers, SMTP, sto
 [[ ${1:-} == --dev ]] && exit 0
 
 if [[ -e .env ]]; then
-    say ".env is there and stays as it is."
+    say ".env exists and is not changed."
 else
     for name in PORTAL_HOST PROXY_HOST UPSTREAM_URL ADMIN_EMAIL; do
-        [[ -n ${!name:-} ]] || fail "$name is not set; see the head of $0."
+        [[ -n ${!name:-} ]] || fail "$name is not set; see the comment at the top of $0."
     done
-    [[ $PORTAL_HOST != "$PROXY_HOST" ]] || fail "PORTAL_HOST and PROXY_HOST must differ: they may not share cookies."
+    [[ $PORTAL_HOST != "$PROXY_HOST" ]] || fail "PORTAL_HOST and PROXY_HOST must differ, or they would share cookies."
     umask 077
     {
         echo "ZENZEFI_IMAGE=${ZENZEFI_IMAGE:-zenzefi}"
@@ -70,6 +70,6 @@ else
         echo "ACME_EMAIL=${ACME_EMAIL:-}"
     } > .env.new
     mv .env.new .env
-    say "made .env"
+    say "Created .env."
 fi
-say "The first admin is $(sed -n 's/^ADMIN_EMAIL=//p' .env), the password is in secrets/admin_password."
+say "The first admin is $(sed -n 's/^ADMIN_EMAIL=//p' .env); the password is in secrets/admin_password."

@@ -16,7 +16,7 @@
 set -euo pipefail
 
 PARTS=(portal-a portal-b proxy-a proxy-b worker scheduler)
-PATIENCE=180 # seconds for one part to become healthy
+TIMEOUT=180 # seconds for one part to become healthy
 SETTLE=${SETTLE:-5} # longer than nginx's fail_timeout: only then may the other instance be stopped
 
 say() { printf '%s  %s\n' "$(date -u +%H:%M:%S)" "$*"; }
@@ -28,18 +28,18 @@ compose() { # VERSION ARGUMENTS…
     ZENZEFI_VERSION=$version docker compose "$@"
 }
 
-replace() { # PART VERSION: succeeds when it serves
-    say "$1: $2"
-    compose "$2" up --detach --no-deps --no-build --wait --wait-timeout "$PATIENCE" "$1" &&
+replace() { # PART VERSION: succeeds when the part is healthy
+    say "Starting $1 with $2."
+    compose "$2" up --detach --no-deps --no-build --wait --wait-timeout "$TIMEOUT" "$1" &&
         compose "$2" exec -T "$1" python -m ops.container gate "${1%-[ab]}"
 }
 
-go_back() { # OLD COMMIT PART…
+roll_back() { # OLD COMMIT PART…
     local old=$1 commit=$2 part worst=1
     shift 2
     [[ -z $commit ]] || git checkout --quiet --detach "$commit"
     for part; do
-        replace "$part" "$old" || { say "$part does not serve with $old either." >&2; worst=2; }
+        replace "$part" "$old" || { say "$part is not healthy with $old either." >&2; worst=2; }
         sleep "$SETTLE"
     done
     return "$worst"
@@ -52,7 +52,7 @@ main() {
         case $1 in
             --commit) commit=${2:?--commit needs a commit}; shift ;;
             --no-backup) backup= ;;
-            -*) fail "There is no option $1." ;;
+            -*) fail "Unknown option $1." ;;
             *) new=$1 ;;
         esac
         shift
@@ -60,11 +60,11 @@ main() {
     [[ $new =~ ^[0-9A-Za-z][0-9A-Za-z._-]{0,127}$ ]] || fail "usage: ops/deploy/roll.sh VERSION [--commit COMMIT] [--no-backup]"
 
     cd "${ZENZEFI_HOME:-$(dirname "$0")/../..}"
-    [[ -e .env ]] || fail "There is no .env here: run ops/deploy/init.sh first."
+    [[ -e .env ]] || fail ".env is missing: run ops/deploy/init.sh first."
     exec 9> secrets/.roll.lock
-    flock --nonblock 9 || fail "Another roll is under way."
+    flock --nonblock 9 || fail "Another deploy is running."
     old=$(sed -n 's/^ZENZEFI_VERSION=//p' .env)
-    [[ $old != "$new" ]] || fail "$new is what runs."
+    [[ $old != "$new" ]] || fail "$new is already running."
 
     if [[ -n $commit ]]; then
         was=$(git rev-parse HEAD)
@@ -74,30 +74,30 @@ main() {
     image=$(sed -n 's/^ZENZEFI_IMAGE=//p' .env)
     if ! compose "$new" pull --quiet portal-a && ! docker image inspect "${image:-zenzefi}:$new" > /dev/null; then
         [[ -z $was ]] || git checkout --quiet --detach "$was"
-        fail "There is no image of $new. Nothing was changed."
+        fail "The image of $new was not found. Nothing was changed."
     fi
     if [[ -n $backup ]]; then
-        say "backup"
+        say "Making a backup."
         compose "$old" run --rm --no-deps -T worker backup || fail "The backup failed. Nothing was changed."
     fi
-    say "migrations of $new"
+    say "Migrating to $new."
     if ! compose "$new" run --rm --no-deps -T migrate; then
         [[ -z $was ]] || git checkout --quiet --detach "$was"
-        fail "The migration failed. $old runs on."
+        fail "The migration failed. $old is still running."
     fi
     for part in "${PARTS[@]}"; do
         replaced=("$part" "${replaced[@]}")
         if ! replace "$part" "$new"; then
-            say "$part does not serve with $new: back to $old" >&2
+            say "$part is not healthy with $new. Rolling back to $old." >&2
             compose "$new" logs --no-color --tail 30 "$part" >&2 || true
-            go_back "$old" "$was" "${replaced[@]}" || exit $?
+            roll_back "$old" "$was" "${replaced[@]}" || exit $?
         fi
         sleep "$SETTLE"
     done
     sed "s/^ZENZEFI_VERSION=.*/ZENZEFI_VERSION=$new/" .env > .env.new
     chmod 0600 .env.new
     mv .env.new .env
-    say "$new runs; $old can be rolled out again in the same way"
+    say "$new is running. To return to $old, run $0 $old."
 }
 
 # bash reads the whole script first: a checkout may change this file.

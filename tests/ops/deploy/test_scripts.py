@@ -41,7 +41,7 @@ def scripts() -> list[Path]:
 SHEBANGS = [[b"#!/usr/bin/env bash"], [b"#!/bin/sh"], [b"#!/bin/bash"]]
 
 
-def test_shellcheck_is_content_with_every_script() -> None:
+def test_shellcheck_reports_nothing_for_any_script() -> None:
     found = scripts()
     assert {"run", "packages", "init.sh", "roll.sh", "remote.sh", "serve.sh", "certbot.sh"} <= {
         each.name for each in found
@@ -89,7 +89,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_a_roll_migrates_then_replaces_one_part_after_the_other(machine: Machine) -> None:
+def test_a_rolling_deploy_migrates_and_then_replaces_the_parts_one_by_one(machine: Machine) -> None:
     done = machine.run("roll.sh", "1.1.0")
     assert done.returncode == 0, done.stderr
     assert machine.replaced() == [(part, "1.1.0") for part in PARTS]
@@ -118,56 +118,56 @@ def test_a_roll_migrates_then_replaces_one_part_after_the_other(machine: Machine
         "1.1.0_compose_up_--detach_--no-deps_--no-build_--wait_--wait-timeout_180_portal-b",
     ],
 )
-def test_a_part_that_is_not_well_takes_the_old_version_back(machine: Machine, bad: str) -> None:
+def test_an_unhealthy_part_is_rolled_back(machine: Machine, bad: str) -> None:
     done = machine.run("roll.sh", "1.1.0", FAIL=bad)
     assert done.returncode == 1
     new, old = [("portal-a", "1.1.0"), ("portal-b", "1.1.0")], [("portal-b", "1.0.0"), ("portal-a", "1.0.0")]
     assert machine.replaced() == new + old
     assert machine.version == "1.0.0"
-    assert "portal-b does not serve with 1.1.0: back to 1.0.0" in done.stderr
+    assert "portal-b is not healthy with 1.1.0. Rolling back to 1.0.0." in done.stderr
 
 
-def test_a_way_back_that_fails_too_is_told_apart(machine: Machine) -> None:
+def test_a_failed_rollback_is_reported_separately(machine: Machine) -> None:
     done = machine.run("roll.sh", "1.1.0", FAIL="exec_-T_portal-a")
     assert done.returncode == 2
-    assert "portal-a does not serve with 1.0.0 either" in done.stderr
+    assert "portal-a is not healthy with 1.0.0 either" in done.stderr
 
 
 @pytest.mark.parametrize("bad", ["pull image_inspect", "worker_backup", "migrate"])
-def test_what_fails_before_anything_is_replaced_leaves_everything_as_it_was(machine: Machine, bad: str) -> None:
+def test_a_failure_before_the_first_replacement_changes_nothing(machine: Machine, bad: str) -> None:
     done = machine.run("roll.sh", "1.1.0", "--commit", "0" * 40, FAIL=bad)
     assert done.returncode == 1
     assert machine.replaced() == []
     assert machine.version == "1.0.0"
 
 
-def test_an_image_that_was_built_here_is_rolled_too(machine: Machine) -> None:
+def test_a_locally_built_image_can_be_deployed(machine: Machine) -> None:
     done = machine.run("roll.sh", "1.1.0", FAIL="pull")
     assert done.returncode == 0, done.stderr
     assert " image inspect zenzefi:1.1.0" in machine.calls.read_text().splitlines()
     assert machine.version == "1.1.0"
 
 
-def test_a_version_that_is_none_or_runs_already_is_refused(machine: Machine) -> None:
+def test_an_invalid_or_running_version_is_rejected(machine: Machine) -> None:
     for wrong in ("", "1.0.0", "../../etc", "1.1.0; reboot", "--wrong"):
         assert machine.run("roll.sh", wrong).returncode == 1
     assert not machine.calls.exists()
 
 
-def test_two_rolls_at_once_are_one_too_many(machine: Machine) -> None:
+def test_a_second_concurrent_deploy_is_rejected(machine: Machine) -> None:
     held = subprocess.Popen(["flock", str(machine.folder / "secrets/.roll.lock"), "sleep", "5"])
     try:
         for _ in range(50):
             done = machine.run("roll.sh", "1.1.0", "--no-backup", FAIL="pull image_inspect")
-            if "Another roll" in done.stderr:
+            if "Another deploy" in done.stderr:
                 break
-        assert "Another roll is under way." in done.stderr
+        assert "Another deploy is running." in done.stderr
     finally:
         held.kill()
         held.wait()
 
 
-def test_a_roll_from_elsewhere_names_version_and_commit_and_nothing_else(machine: Machine) -> None:
+def test_a_remote_deploy_accepts_only_a_version_and_a_commit(machine: Machine) -> None:
     where = {"DEPLOY_HOST": "deploy@example.com", "DEPLOY_FOLDER": "/srv/my shop"}
     assert machine.run("remote.sh", "1.1.0", "a" * 40, **where).returncode == 0
     [call] = machine.calls.read_text().splitlines()
@@ -178,7 +178,7 @@ def test_a_roll_from_elsewhere_names_version_and_commit_and_nothing_else(machine
     assert len(machine.calls.read_text().splitlines()) == 1
 
 
-def test_what_init_has_made_stays_and_what_is_lost_is_made_anew(tmp_path: Path) -> None:
+def test_init_keeps_existing_secrets_and_recreates_lost_ones(tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
     told = {"PORTAL_HOST": "a.example", "PROXY_HOST": "b.example", "UPSTREAM_URL": "https://c.example"}
     environment = {"PATH": os.environ["PATH"], "ZENZEFI_HOME": str(tmp_path), "ADMIN_EMAIL": "d@example.com", **told}
@@ -202,7 +202,7 @@ def test_what_init_has_made_stays_and_what_is_lost_is_made_anew(tmp_path: Path) 
     assert len({content for name, content in after.items() if name.endswith(("key", "keys", "password"))}) == 5
 
 
-def test_nginx_finds_its_templates_rendered_when_it_starts(tmp_path: Path) -> None:
+def test_the_templates_are_rendered_when_nginx_starts(tmp_path: Path) -> None:
     (tmp_path / "certs").mkdir()
     script = (REPOSITORY / "ops/deploy/nginx/serve.sh").read_text()
     for name, content in {
