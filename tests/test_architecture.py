@@ -91,7 +91,7 @@ def test_imports_run_one_way(package: str) -> None:
     assert wrong == []
 
 
-def test_models_know_no_framework() -> None:
+def test_models_import_no_framework() -> None:
     wrong = [
         describe(path, line, name)
         for path in sources("models")
@@ -101,7 +101,7 @@ def test_models_know_no_framework() -> None:
     assert wrong == []
 
 
-def test_tables_do_not_know_the_services() -> None:
+def test_tables_do_not_import_services() -> None:
     wrong = [
         describe(path, line, name)
         for path in sources("models")
@@ -135,7 +135,7 @@ def test_services_never_commit() -> None:
     assert wrong == []
 
 
-def test_a_theme_changes_colours_and_nothing_else() -> None:
+def test_a_theme_changes_only_colours() -> None:
     """So accessibility findings hold in both themes, except those about colours (ops/dev/screenshots/axe.py)."""
     ways = ("light-dark(", "prefers-color-scheme", "data-theme", "dataset.theme")
     knowing = {

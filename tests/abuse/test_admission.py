@@ -168,7 +168,7 @@ def test_11_no_spelling_of_a_path_reaches_outside_the_scope(scene: Scene) -> Non
     assert b"currentUser" not in scene.upstream.received
 
 
-def test_11_dot_segments_and_foreign_addresses_are_refused_in_every_scope(scene: Scene) -> None:
+def test_11_dot_segments_and_foreign_authorities_are_rejected_in_every_scope(scene: Scene) -> None:
     for path in TRAVERSALS[:4] + TRAVERSALS[7:8] + TRAVERSALS[9:10] + TRAVERSALS[11:]:
         reply = scene.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), secret=scene.owned.secret)
         assert reply.startswith(b"HTTP/1.1 400"), (path, reply)
@@ -184,7 +184,7 @@ def test_an_unrestricted_scope_passes_every_legitimate_target_byte_for_byte(scen
     assert f"GET {target} HTTP/1.1\r\n".encode() in scene.upstream.received
 
 
-def test_13_an_exception_anywhere_in_admission_refuses(own_scene: Scene) -> None:
+def test_13_an_exception_anywhere_in_admission_rejects_the_request(own_scene: Scene) -> None:
     with own_scene.factory.begin() as session:
         session.connection().exec_driver_sql("ALTER TABLE proxy_sessions RENAME TO gone")
     reply = own_scene.send(b"GET /secret-page HTTP/1.1\r\nHost: x\r\n\r\n", secret=own_scene.owned.secret)
@@ -193,7 +193,7 @@ def test_13_an_exception_anywhere_in_admission_refuses(own_scene: Scene) -> None
 
 
 @pytest.mark.parametrize("expect", [b"", b"Expect: 100-continue\r\n"])
-def test_14_a_refused_request_with_a_5_gb_body_is_answered_at_once(scene: Scene, expect: bytes) -> None:
+def test_14_a_rejected_request_with_a_5_gb_body_gets_its_response_at_once(scene: Scene, expect: bytes) -> None:
     head = b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5368709120\r\n" + expect + b"\r\n"
     begun = time.monotonic()
     reply = scene.send(head)
@@ -203,7 +203,7 @@ def test_14_a_refused_request_with_a_5_gb_body_is_answered_at_once(scene: Scene,
     assert b"/upload" not in scene.upstream.received
 
 
-def test_15_no_secret_and_no_identity_of_the_clients_own_reaches_the_upstream(scene: Scene) -> None:
+def test_15_no_secret_and_no_identity_header_of_a_client_reaches_the_upstream(scene: Scene) -> None:
     secret = scene.owned.secret
     basic, theirs = base64.b64encode(f"me:{secret}".encode()).decode(), "T" * 64
     carriers = [
@@ -248,7 +248,7 @@ def test_16_upstream_and_proxy_never_disagree_where_a_request_ends(scene: Scene,
     assert str(scene.owned.token.id).encode() not in scene.upstream.received
 
 
-def test_16_an_upgrade_that_is_no_websocket_is_taken_off_and_pipelined_garbage_is_refused(scene: Scene) -> None:
+def test_16_an_upgrade_other_than_websocket_is_removed_and_pipelined_garbage_is_rejected(scene: Scene) -> None:
     upgrade = b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n"
     raw = b"GET /up HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n"
     assert scene.send(raw, secret=scene.owned.secret).startswith(b"HTTP/1.1 200")
@@ -271,7 +271,7 @@ def test_17_two_devices_at_the_same_instant_on_a_fresh_token_make_one_session(sc
         assert len(rows) == 1
 
 
-def test_18_wrong_tokens_are_not_looked_up_and_do_not_slow_good_clients(own_scene: Scene) -> None:
+def test_18_invalid_tokens_are_not_looked_up_and_do_not_slow_other_clients(own_scene: Scene) -> None:
     assert own_scene.proxy.get("/", own_scene.owned.secret).status == 200
     with own_scene.factory() as session:
         before = session.connection().exec_driver_sql(_TOKEN_SCANS).scalar_one()
@@ -297,7 +297,7 @@ _TOKEN_SCANS = (
 )
 
 
-def test_19_a_refused_request_never_starts_a_tokens_clock(scene: Scene) -> None:
+def test_19_a_rejected_request_never_activates_a_token(scene: Scene) -> None:
     narrow = sell(scene.factory, scene.settings, f"narrow-{uuid.uuid4().hex[:8]}", scope="certificates_only")
     assert scene.proxy.get("/users/currentUser", narrow.secret).status == 403
     assert scene.proxy.get("/", narrow.secret, X_Device_ID="x").status == 400
@@ -307,7 +307,7 @@ def test_19_a_refused_request_never_starts_a_tokens_clock(scene: Scene) -> None:
         assert session.get_one(AccessToken, narrow.token.id).activated_at is None
 
 
-def test_20_a_limit_holds_over_two_workers_and_says_when_to_come_back(own_scene: Scene) -> None:
+def test_20_a_rate_limit_holds_across_two_workers_and_sends_retry_after(own_scene: Scene) -> None:
     own_scene.proxy.stop()
     limited = Proxy(own_scene.proxy.port, {**own_scene.proxy.environment, "ZENZEFI_LIMITS__PROXY_PER_MINUTE": "40"})
     try:
@@ -330,7 +330,7 @@ def test_20_a_limit_holds_over_two_workers_and_says_when_to_come_back(own_scene:
 
 
 @pytest.mark.parametrize("ending", ["revoked", "disabled", "paused"])
-def test_12_what_is_open_is_cut_within_a_second_of_the_end(scene: Scene, ending: str) -> None:
+def test_12_open_exchanges_are_aborted_within_a_second_of_the_tokens_end(scene: Scene, ending: str) -> None:
     assert scene.proxy.get("/", scene.owned.secret).status == 200
     head = f"HTTP/1.1\r\nHost: x\r\nX-Access-Token: {scene.owned.secret}\r\n"
     asked = {

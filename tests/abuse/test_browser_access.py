@@ -145,7 +145,7 @@ def test_18_made_up_cookies_and_tickets_never_reach_the_database(proxy: Proxy, c
         impatient.stop()
 
 
-def test_29_ticket_and_cookie_are_neither_in_the_database_nor_in_the_log_nor_in_a_page_of_refusal(
+def test_29_ticket_and_cookie_are_in_no_database_log_or_error_page(
     proxy: Proxy, committed: Committed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, access = tmp_path / "worker.log", tmp_path / "access.log"

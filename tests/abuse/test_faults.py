@@ -192,7 +192,7 @@ def test_23_a_worker_killed_under_load_loses_at_most_one_flush_of_counts(site: S
         ("/garbage", 502, "upstream_invalid"),
     ],
 )
-def test_21_a_broken_upstream_is_a_clear_error_in_time(impatient: Site, path: str, status: int, code: str) -> None:
+def test_21_a_failing_upstream_gets_a_clear_error_in_time(impatient: Site, path: str, status: int, code: str) -> None:
     begun = time.monotonic()
     reply = impatient.proxy.get(path, impatient.owned.secret)
     assert time.monotonic() - begun < 4
@@ -201,7 +201,7 @@ def test_21_a_broken_upstream_is_a_clear_error_in_time(impatient: Site, path: st
     assert impatient.proxy.get("/", impatient.owned.secret).status == 200
 
 
-def test_21_a_body_that_ends_early_ends_early_for_the_client_too(impatient: Site) -> None:
+def test_21_a_truncated_body_of_the_upstream_is_truncated_for_the_client(impatient: Site) -> None:
     head = f"GET /short HTTP/1.1\r\nHost: x\r\nX-Access-Token: {impatient.owned.secret}\r\n\r\n"
     with impatient.proxy.connect() as connection:
         connection.sendall(head.encode())
@@ -227,7 +227,7 @@ def impatient(committed: tuple[Settings, Sessions], environment: dict[str, str],
     upstream.close()
 
 
-def test_20_while_redis_is_down_a_limit_is_shared_out_and_not_multiplied(site: Site) -> None:
+def test_20_while_redis_is_down_each_worker_enforces_its_share_of_a_limit(site: Site) -> None:
     limit = {"ZENZEFI_LIMITS__PROXY_PER_MINUTE": "40", "ZENZEFI_PROXY__WORKERS": "2"}
     site.proxy.stop()
     limited = Proxy(site.proxy.port, {**site.proxy.environment, **limit})
@@ -247,7 +247,7 @@ def test_20_while_redis_is_down_a_limit_is_shared_out_and_not_multiplied(site: S
         limited.stop()
 
 
-def test_24_slow_and_idle_clients_cannot_starve_the_others(site: Site) -> None:
+def test_24_slow_and_idle_clients_do_not_starve_other_clients(site: Site) -> None:
     assert site.proxy.get("/", site.owned.secret).status == 200
     worker = site.proxy.workers[0].pid
     before, token = resident_kib(worker), f"X-Access-Token: {site.owned.secret}\r\n"
@@ -284,7 +284,7 @@ def _drip(connection: socket.socket, data: bytes = b"x") -> None:
 
 
 @pytest.mark.parametrize("direction", ["download", "upload"])
-def test_25_a_large_transfer_passes_with_memory_flat(
+def test_25_a_large_transfer_needs_constant_memory(
     committed: tuple[Settings, Sessions], environment: dict[str, str], sample: str, direction: str
 ) -> None:
     settings, factory = committed
@@ -313,7 +313,7 @@ def test_25_a_large_transfer_passes_with_memory_flat(
         proxy.stop()
 
 
-def test_24_an_upload_in_chunks_of_one_byte_arrives_whole_and_holds_nobody_up(
+def test_24_an_upload_in_chunks_of_one_byte_arrives_whole_and_delays_no_other_client(
     committed: tuple[Settings, Sessions], environment: dict[str, str], sample: str
 ) -> None:
     settings, factory = committed

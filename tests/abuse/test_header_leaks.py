@@ -55,7 +55,7 @@ def get(*lines: str, path: str = "/seen") -> bytes:
     return "\r\n".join((f"GET {path} HTTP/1.1", "Host: x", *lines, "\r\n")).encode("latin-1")
 
 
-def test_15_a_token_in_an_odd_place_does_not_reach_the_upstream(scene: Scene) -> None:
+def test_15_a_token_in_an_unexpected_header_does_not_reach_the_upstream(scene: Scene) -> None:
     secret = scene.owned.secret
     user = base64.b64encode(f"{secret}:x".encode()).decode()
     places = (
@@ -84,13 +84,13 @@ def test_15_a_token_in_an_odd_place_does_not_reach_the_upstream(scene: Scene) ->
     assert b"Cookie: theirs=1\r\n" in seen
 
 
-def test_15_a_client_claims_no_identity_path_or_method_by_a_gateways_headers(scene: Scene) -> None:
+def test_15_a_client_asserts_no_identity_path_or_method_by_gateway_headers(scene: Scene) -> None:
     reply = scene.send(get(*(f"{name}: claimed" for name in CLAIMS)), secret=scene.owned.secret)
     assert reply.startswith(b"HTTP/1.1 200 ")
     assert b"claimed" not in scene.upstream.received
 
 
-def test_29_a_device_or_browser_that_names_itself_by_a_token_is_not_stored_so(scene: Scene) -> None:
+def test_29_a_token_sent_as_device_id_or_user_agent_is_not_stored(scene: Scene) -> None:
     secret = scene.owned.secret
     lines = (f"X-Device-ID: device-{secret}", f"User-Agent: me/1.0 {secret}")
     assert scene.send(get(*lines), secret=secret).startswith(b"HTTP/1.1 200 ")

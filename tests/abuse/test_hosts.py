@@ -77,7 +77,7 @@ def stage(make_database: Callable[[], str], environment: dict[str, str]) -> Iter
     engine.dispose()
 
 
-def test_no_reply_leads_past_the_proxy(stage: Stage) -> None:
+def test_no_response_leads_past_the_proxy(stage: Stage) -> None:
     own = f"127.0.0.1:{stage.proxy.port}"
     reply = stage.ask("GET /a", f"Host: {own}")
     assert f"Location: http://{own}/next?a=b" in reply
@@ -87,13 +87,13 @@ def test_no_reply_leads_past_the_proxy(stage: Stage) -> None:
     assert not any(stage.upstream.authority in line for line in reply)
 
 
-def test_the_desktop_clients_browser_is_led_by_paths(stage: Stage) -> None:
+def test_redirects_for_the_desktop_clients_browser_are_paths(stage: Stage) -> None:
     reply = stage.ask("GET /api/v1/proxy/a", f"Host: 127.0.0.1:{stage.proxy.port}")
     assert "Location: /next?a=b" in reply
     assert not any(stage.upstream.authority in line for line in reply)
 
 
-def test_the_upstream_sees_requests_of_its_own_pages(stage: Stage) -> None:
+def test_origin_and_referer_name_the_upstream(stage: Stage) -> None:
     own = f"http://127.0.0.1:{stage.proxy.port}"
     stage.ask("POST /a", f"Host: {own[7:]}", f"Origin: {own}", f"Referer: {own}/form", "Content-Length: 0")
     theirs = f"http://{stage.upstream.authority}"
@@ -111,7 +111,7 @@ def test_the_upstream_sees_requests_of_its_own_pages(stage: Stage) -> None:
         ("QUERY /a", "QUERY /a HTTP/1.1"),
     ],
 )
-def test_what_http_allows_is_served(stage: Stage, line: str, sent: str) -> None:
+def test_valid_request_targets_are_forwarded(stage: Stage, line: str, sent: str) -> None:
     assert stage.ask(line.format(port=stage.proxy.port), "Host: x")[0] == "HTTP/1.1 302 Found"
     assert stage.upstream.last.startswith(sent.encode())
 
@@ -125,13 +125,13 @@ def test_what_http_allows_is_served(stage: Stage, line: str, sent: str) -> None:
         ("GET *", "400"),
     ],
 )
-def test_what_leads_elsewhere_or_back_is_not(stage: Stage, line: str, status: str) -> None:
+def test_targets_of_other_hosts_and_loops_are_rejected(stage: Stage, line: str, status: str) -> None:
     stage.upstream.last = b""
     assert stage.ask(line, "Host: x")[0].split(" ")[1] == status
     assert stage.upstream.last == b""
 
 
-def test_the_last_hop_of_an_options_request_is_this_proxy(stage: Stage) -> None:
+def test_an_options_request_without_forwards_left_is_answered_by_the_proxy(stage: Stage) -> None:
     stage.upstream.last = b""
     reply = stage.ask("OPTIONS *", "Host: x", "Max-Forwards: 0")
     assert reply[0] == "HTTP/1.1 204 No Content"

@@ -44,7 +44,7 @@ def show_everything(committed: Committed) -> None:
     time.sleep(1)
 
 
-def test_29_no_secret_is_in_flows_shown_to_ops(proxy: Proxy, committed: Committed, redis: Redis) -> None:
+def test_29_no_secret_is_in_inspected_flows(proxy: Proxy, committed: Committed, redis: Redis) -> None:
     proxy.start_worker()
     ticket, token = ticket_and_token(committed)
     show_everything(committed)

@@ -89,7 +89,7 @@ def narrow(settings: Settings) -> Scope:
     return compile_all(settings.scopes)["certificates_only"]
 
 
-def test_11_no_reader_however_lenient_sees_a_path_outside_the_scope(narrow: Scope) -> None:
+def test_11_no_lenient_path_parser_sees_a_path_outside_the_scope(narrow: Scope) -> None:
     chance, accepted = random.Random(11), 0  # noqa: S311 - the same paths each time
     for _ in range(PATHS):
         segments = ["".join(chance.choices(PIECES, k=chance.choice((1, 1, 2, 3)))) for _ in range(chance.randint(1, 4))]

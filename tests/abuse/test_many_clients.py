@@ -40,7 +40,7 @@ def files(soft: int | None = None) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
 
 
-def test_24_many_idle_clients_neither_shut_others_out_nor_deafen_the_worker(
+def test_24_many_idle_clients_neither_block_others_nor_disconnect_the_listener(
     committed: tuple[Settings, Sessions], environment: dict[str, str], tmp_path: Path
 ) -> None:
     settings, factory = committed

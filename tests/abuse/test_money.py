@@ -249,7 +249,7 @@ def test_9_a_balance_written_past_the_ledger_is_found(shop: Shop) -> None:
     assert not shop.run(ledger_verification.verify).is_sound
 
 
-def test_9_no_code_path_writes_a_balance_but_the_ledgers_own_conditional_update() -> None:
+def test_9_only_the_ledgers_conditional_update_writes_a_balance() -> None:
     """Searches all production code for assignments to a balance and UPDATE or INSERT of accounts with one."""
     found = set()
     for path in (file for folder in ("models", "portal", "jobs", "addon") for file in Path(folder).rglob("*.py")):
@@ -268,7 +268,7 @@ def test_9_no_code_path_writes_a_balance_but_the_ledgers_own_conditional_update(
     }
 
 
-def test_9_a_booked_transfer_cannot_be_changed_or_taken_back(shop: Shop) -> None:
+def test_9_a_booked_transfer_cannot_be_changed_or_deleted(shop: Shop) -> None:
     for statement in ("UPDATE transfers SET amount = 1", "DELETE FROM transfers", "TRUNCATE transfers CASCADE"):
         with pytest.raises(DBAPIError, match="append-only"):
             shop.run(partial(Session.execute, statement=text(statement)))
@@ -276,14 +276,14 @@ def test_9_a_booked_transfer_cannot_be_changed_or_taken_back(shop: Shop) -> None
 
 
 @pytest.mark.parametrize("amount", ["0", "0.00", "-1", "NaN", "1e30", "0.001", "1,5", "", "Infinity", "\u0661", "1e2"])
-def test_10_an_amount_that_is_none_is_refused_with_a_message(amount: str) -> None:
+def test_10_an_invalid_amount_is_rejected_with_a_message(amount: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         money.parse_amount(amount)
     assert messages.error_text(caught.value).endswith(".")
 
 
 @pytest.mark.parametrize("amount", ["0", "NaN", "sNaN", "Infinity", "1e30", "-1e30", "0.001", "-0.005"])
-def test_10_an_amount_that_slipped_past_the_form_is_refused_by_the_services(
+def test_10_an_invalid_amount_is_rejected_by_the_services_too(
     session: Session, alice: User, settings: Settings, amount: str
 ) -> None:
     with pytest.raises(InvalidInput):

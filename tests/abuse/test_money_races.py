@@ -116,7 +116,7 @@ def test_5_two_of_a_kind_at_the_same_instant_with_money_for_one_sell_one(shop: S
     assert_sound(shop.factory)
 
 
-def test_4_a_renewal_and_a_revocation_at_the_same_instant_pay_back_what_was_paid(shop: Shop, time: Clock) -> None:
+def test_4_a_renewal_and_a_revocation_at_the_same_instant_refund_what_was_paid(shop: Shop, time: Clock) -> None:
     for _ in range(8):
         before, token_id = shop.money(), running(shop, 1)
         act(shop, renewal.set_auto_renew, token_id, on=True)()
@@ -132,7 +132,9 @@ def test_4_a_renewal_and_a_revocation_at_the_same_instant_pay_back_what_was_paid
     assert_sound(shop.factory)
 
 
-def test_4_pausing_extending_and_revoking_at_the_same_instant_leave_the_books_right(shop: Shop, time: Clock) -> None:
+def test_4_pausing_extending_and_revoking_at_the_same_instant_leave_the_ledger_consistent(
+    shop: Shop, time: Clock
+) -> None:
     for _ in range(8):
         before, token_id = shop.money(), running(shop)
         time.advance(hours=6)
@@ -161,7 +163,7 @@ def test_4_two_pauses_or_two_resumptions_at_the_same_instant_are_one(shop: Shop,
         assert shop.count(TokenPause) == number
 
 
-def test_4_an_outages_credit_and_a_revocation_at_the_same_instant_count_its_minutes_once(
+def test_4_an_outage_credit_and_a_revocation_at_the_same_instant_count_its_minutes_once(
     shop: Shop, time: Clock
 ) -> None:
     for _ in range(5):
@@ -182,7 +184,7 @@ def test_4_an_outages_credit_and_a_revocation_at_the_same_instant_count_its_minu
     assert_sound(shop.factory)
 
 
-def test_4_at_the_very_moment_of_expiry_nothing_can_be_had_any_more(shop: Shop, time: Clock) -> None:
+def test_4_at_the_moment_of_expiry_nothing_is_refunded_or_extended(shop: Shop, time: Clock) -> None:
     token_id = running(shop)
     act(shop, renewal.set_auto_renew, token_id, on=True)()
     time.advance(hours=24)
@@ -196,7 +198,7 @@ def test_4_at_the_very_moment_of_expiry_nothing_can_be_had_any_more(shop: Shop, 
     assert (shop.money(), token_of(shop, token_id).auto_renew) == (82, False)
 
 
-def test_4_a_second_before_its_end_a_token_pays_back_that_second_rounded_down(shop: Shop, time: Clock) -> None:
+def test_4_a_second_before_expiry_the_refund_is_that_second_rounded_down(shop: Shop, time: Clock) -> None:
     token_id = running(shop, 720) if shop.money() >= 300 else running(shop, 168)
     time.moment += timedelta(hours=167, minutes=59, seconds=59)
     assert act(shop, revocation.revoke, token_id)()[1] == 0
@@ -238,7 +240,7 @@ def operation(shop: Shop, what: str) -> tuple[Call, set[str]]:
 
 
 @pytest.mark.parametrize("what", ["bundle", "gift", "extension", "refund", "dispute"])
-def test_7_a_crash_between_any_two_statements_of_any_other_movement_leaves_all_or_nothing(
+def test_7_a_crash_between_any_two_statements_of_any_other_transfer_leaves_all_or_nothing(
     shop: Shop, what: str
 ) -> None:
     call, must_change = operation(shop, what)

@@ -85,7 +85,7 @@ def test_8_a_bonus_is_paid_once_and_not_kept_on_refunded_money(committed: Shop) 
     assert_sound(factory)
 
 
-def test_8_nobody_refers_himself(committed: Shop) -> None:
+def test_8_a_user_cannot_refer_themselves(committed: Shop) -> None:
     alice = person(committed[1], "alice")
     with pytest.raises(IntegrityError, match="nobody_refers_himself"), committed[1].begin() as session:
         session.execute(text("UPDATE users SET referrer_id = id WHERE id = :id"), {"id": alice.id})
@@ -137,7 +137,7 @@ def state(factory: Sessions) -> list[Any]:
 
 
 @pytest.mark.parametrize("job", ["renew", "credit", "vest", "send"])
-def test_26_a_job_that_dies_anywhere_or_runs_twice_leaves_the_same_as_one_run(
+def test_26_a_job_that_crashes_anywhere_or_runs_twice_has_the_effect_of_one_run(
     committed: Shop, due: dict[str, Callable[[Any], Any]], job: str
 ) -> None:
     _settings, factory = committed

@@ -99,7 +99,7 @@ def target(
     assert_sound(committed[1])
 
 
-def test_2_forged_and_malformed_callbacks_are_refused_and_credit_nothing(target: Target) -> None:
+def test_2_forged_and_malformed_callbacks_are_rejected_and_credit_nothing(target: Target) -> None:
     for signer in SIGNERS:
         payment, url = target.pay(signer.provider, signer.new_payment_id()), CallbackUrl(target.port, signer.provider)
         expected = 0

@@ -103,7 +103,7 @@ def test_33_behind_a_transaction_pooler_the_cache_is_never_trusted(
 
 
 @pytest.mark.parametrize("way", ["direct", "session", "listen_url"])
-def test_33_every_notification_is_heard_where_the_cache_is_trusted(
+def test_33_every_notification_is_received_where_the_cache_is_trusted(
     committed: tuple[Settings, Sessions], way: str
 ) -> None:
     settings, factory = committed
@@ -137,7 +137,7 @@ def test_33_a_listen_url_that_names_another_database_is_not_trusted(
     listen(through(settings, settings.database.url, make_database()), look)
 
 
-def test_33_a_process_that_was_paused_trusts_nothing_that_it_remembers(
+def test_33_a_process_that_was_stopped_does_not_trust_its_cache(
     committed: tuple[Settings, Sessions], environment: dict[str, str]
 ) -> None:
     """Notifications sent during the pause are read only afterwards, perhaps after the first request."""
@@ -202,14 +202,16 @@ def answers(proxy: Proxy) -> bool:
     return False
 
 
-def test_33_behind_a_transaction_pooler_a_revoked_token_is_refused_at_once(scene: Scene) -> None:
+def test_33_behind_a_transaction_pooler_a_revoked_token_is_rejected_at_once(scene: Scene) -> None:
     for _ in range(3):
         assert scene.proxy.get("/certificates/filter", scene.owned.secret).status == 200
     scene.revoke()
     assert scene.proxy.get("/certificates/filter", scene.owned.secret).status == 401
 
 
-def test_33_behind_a_transaction_pooler_what_a_revoked_token_has_open_is_cut_within_a_second(scene: Scene) -> None:
+def test_33_behind_a_transaction_pooler_open_exchanges_of_a_revoked_token_are_aborted_within_a_second(
+    scene: Scene,
+) -> None:
     head = f"GET /slow?seconds=20 HTTP/1.1\r\nHost: x\r\nX-Access-Token: {scene.owned.secret}\r\n\r\n"
     with scene.proxy.connect() as busy:
         busy.sendall(head.encode())
@@ -223,7 +225,7 @@ def test_33_behind_a_transaction_pooler_what_a_revoked_token_has_open_is_cut_wit
         assert time.monotonic() - begun < 2
 
 
-def test_a_worker_behind_a_transaction_pooler_is_not_ready_and_says_what_to_set(scene: Scene) -> None:
+def test_a_worker_behind_a_transaction_pooler_is_not_ready_and_logs_which_setting_helps(scene: Scene) -> None:
     assert scene.proxy.get("/_zenzefi/ready").status == 503
     wait_until(lambda: b"set [database] listen_url" in scene.log.read_bytes(), seconds=10)
 

@@ -91,7 +91,7 @@ def test_11_no_trick_with_the_prefix_widens_a_scope(scene: Scene, path: str) -> 
 
 
 @pytest.mark.parametrize("name", NO_TUNNELS)
-def test_16_what_is_no_websocket_never_becomes_a_tunnel(scene: Scene, name: str) -> None:
+def test_16_only_a_websocket_handshake_opens_a_tunnel(scene: Scene, name: str) -> None:
     raw = f"GET /ws HTTP/1.1\r\nHost: x\r\n{NO_TUNNELS[name]}".encode()
     reply = scene.send(raw, secret=scene.owned.secret)
     # The recorder switches protocols for anybody; the worker does not.
@@ -99,7 +99,7 @@ def test_16_what_is_no_websocket_never_becomes_a_tunnel(scene: Scene, name: str)
     assert b"pgrade" not in scene.upstream.received
 
 
-def test_16_what_follows_a_declined_upgrade_is_a_request_that_needs_admission(scene: Scene) -> None:
+def test_16_data_after_a_declined_upgrade_is_a_request_that_needs_admission(scene: Scene) -> None:
     upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: a\r\n"
     reply = scene.send(get("/declines", upgrade) + get("/smuggled"), secret=scene.owned.secret)
     assert reply.startswith(b"HTTP/1.1 200 ")
@@ -107,7 +107,7 @@ def test_16_what_follows_a_declined_upgrade_is_a_request_that_needs_admission(sc
     assert b"smuggled" not in scene.upstream.received
 
 
-def test_18_a_pipeline_of_refusals_is_one_refusal(scene: Scene) -> None:
+def test_18_pipelined_requests_after_a_rejected_one_are_dropped(scene: Scene) -> None:
     with scene.proxy.connect() as connection:
         begun = time.monotonic()
         connection.sendall(get("/") * 1000)

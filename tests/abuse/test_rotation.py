@@ -78,7 +78,7 @@ def endless(scene: Scene, header: str) -> Iterator[Callable[[float], bool]]:
         yield ends_within
 
 
-def test_12_a_replaced_secret_opens_for_its_grace_and_then_nothing_within_a_second(scene: Scene) -> None:
+def test_12_a_replaced_secret_works_for_its_grace_period_and_ends_within_a_second(scene: Scene) -> None:
     old = scene.owned.secret
     assert answers(scene, old) == {200}
     with endless(scene, f"X-Access-Token: {old}") as by_old_ends:
@@ -105,7 +105,7 @@ def test_12_a_second_rotation_ends_the_first_secret_at_every_worker_within_a_sec
     assert answers(scene, second) == answers(scene, third) == {200}
 
 
-def test_12_without_a_grace_old_secret_and_browsers_cookie_end_within_a_second(scene: Scene) -> None:
+def test_12_without_a_grace_period_old_secret_and_browser_cookie_end_within_a_second(scene: Scene) -> None:
     old = scene.owned.secret
     with scene.factory.begin() as session:
         owner, token_id = scene.owned.user, scene.owned.token.id
@@ -126,7 +126,7 @@ def test_12_without_a_grace_old_secret_and_browsers_cookie_end_within_a_second(s
     assert scene.proxy.get("/api/v1/proxy/status", new).status == 200
 
 
-def test_12_an_admins_cut_now_ends_an_open_download_within_a_second(
+def test_12_a_session_ended_by_an_admin_aborts_its_download_within_a_second(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(context, "enqueue", lambda *_job: None)

@@ -65,7 +65,7 @@ def is_known(scene: Scene, proxy: Proxy) -> None:
     assert proxy.get("/", scene.owned.secret).status == 200
 
 
-def test_22_known_tokens_go_on_while_postgresql_is_silent(scene: Scene) -> None:
+def test_22_cached_tokens_still_work_while_postgresql_does_not_respond(scene: Scene) -> None:
     is_known(scene, scene.proxy)
     scene.relay.hold()
     answers = ask_for(scene, scene.proxy, 8)
@@ -78,7 +78,7 @@ def test_22_known_tokens_go_on_while_postgresql_is_silent(scene: Scene) -> None:
     wait_until(lambda: scene.proxy.get("/", late.secret).status == 200, seconds=10)
 
 
-def test_12_a_worker_that_cannot_hear_of_a_change_learns_it_from_the_others(
+def test_12_a_disconnected_worker_learns_of_a_change_from_sibling_workers(
     scene: Scene, environment: dict[str, str]
 ) -> None:
     hearing = scene.proxy.beside()

@@ -37,7 +37,7 @@ def get(path: str, secret: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: x\r\nX-Access-Token: {secret}\r\n\r\n".encode()
 
 
-def test_34_a_surplus_response_to_one_user_never_reaches_another_on_the_same_client_connection(scene: Scene) -> None:
+def test_34_a_surplus_response_never_reaches_another_user_on_the_same_client_connection(scene: Scene) -> None:
     other = sell(scene.factory, scene.settings, f"other-{uuid.uuid4().hex[:8]}")
     for _ in range(10):
         with scene.proxy.connect() as connection:

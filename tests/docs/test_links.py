@@ -39,7 +39,7 @@ def test_every_link_leads_to_a_file_and_a_heading_that_exist(page: Path) -> None
     assert broken == []
 
 
-def test_every_block_says_what_it_is_written_in() -> None:
+def test_every_code_block_names_its_language() -> None:
     assert [(block.page.name, block.text) for block in pages.blocks() if not block.language] == []
 
 
@@ -80,7 +80,7 @@ def test_every_setting_that_the_pages_name_exists() -> None:
     assert unknown == []
 
 
-def test_the_russian_readme_keeps_step_with_the_english_one() -> None:
+def test_the_russian_readme_has_the_structure_of_the_english_one() -> None:
     english, russian = (REPOSITORY / name for name in ("README.md", "README.ru.md"))
 
     def shape(page: Path) -> dict[str, list[str]]:

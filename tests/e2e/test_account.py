@@ -142,7 +142,7 @@ def is_logged_out(page: Page, shop: Shop) -> bool:
     return "/login?" in page.url
 
 
-def test_who_registers_confirms_by_mail_and_gets_back_in_after_forgetting_the_password(
+def test_a_new_user_confirms_the_address_by_mail_and_resets_a_forgotten_password(
     page: Page, mailing: Shop, post: Sink, say: Say
 ) -> None:
     refused = say("Incorrect e-mail address or password, or the address is not confirmed yet.")
@@ -180,7 +180,9 @@ def test_who_registers_confirms_by_mail_and_gets_back_in_after_forgetting_the_pa
     log_in(page, mailing, email, ANOTHER)
 
 
-def test_password_and_address_are_changed(page: Page, another: Visitors, mailing: Shop, post: Sink, say: Say) -> None:
+def test_a_user_changes_password_and_address(
+    page: Page, another: Visitors, mailing: Shop, post: Sink, say: Say
+) -> None:
     old = join(page, mailing, post, f"moving-{say.language}", say)
     new = f"moved-{say.language}@example.test"
     with another() as elsewhere:
@@ -223,7 +225,7 @@ def test_password_and_address_are_changed(page: Page, another: Visitors, mailing
     assert new in mailed(post, old, say("Your e-mail address was changed"))
 
 
-def test_a_second_factor_lets_in_by_code_or_recovery_code_and_logins_are_ended(
+def test_two_factor_login_accepts_a_code_or_recovery_code_and_logins_can_be_ended(
     page: Page, another: Visitors, shop: Shop, say: Say
 ) -> None:
     wrong = say("This code is incorrect or already used.")
@@ -305,7 +307,9 @@ def add_webhook(page: Page, shop: Shop, url: str, say: Say) -> None:
     press(page, say("Add webhook"))
 
 
-def test_a_webhook_shows_its_secret_once_and_a_test_reaches_it(page: Page, mailing: Shop, post: Sink, say: Say) -> None:
+def test_a_webhook_shows_its_secret_once_and_receives_a_test_event(
+    page: Page, mailing: Shop, post: Sink, say: Say
+) -> None:
     join(page, mailing, post, f"hooked-{say.language}", say)
     with fake_webhook_receiver.running() as receiver:
         add_webhook(page, mailing, "ftp://example.org/hook", say)
@@ -340,7 +344,9 @@ def test_a_webhook_shows_its_secret_once_and_a_test_reaches_it(page: Page, maili
     )
 
 
-def test_an_own_network_is_refused_and_an_api_key_is_shown_once(page: Page, shop: Shop, say: Say) -> None:
+def test_a_webhook_to_a_private_network_is_rejected_and_an_api_key_is_shown_once(
+    page: Page, shop: Shop, say: Say
+) -> None:
     register_and_log_in(page, shop, f"scripted-{say.language}")
     add_webhook(page, shop, "http://127.0.0.1:8080/hook", say)
     says(page, say("This address points to a private network."))
@@ -368,7 +374,7 @@ def test_an_own_network_is_refused_and_an_api_key_is_shown_once(page: Page, shop
     expect(page.locator("tr[data-key]")).to_contain_text(say("ended"))
 
 
-def test_from_registering_to_the_secret_the_keyboard_is_enough(page: Page, shop: Shop, say: Say) -> None:
+def test_a_buyer_gets_from_registration_to_the_secret_by_keyboard_alone(page: Page, shop: Shop, say: Say) -> None:
     def type_in(*values: str) -> None:
         for number, value in enumerate(values):
             if number:

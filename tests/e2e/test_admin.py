@@ -163,7 +163,7 @@ def test_an_admin_impersonates_a_user_ends_a_session_and_revokes_a_token(area: A
         time.sleep(0.2)
 
 
-def test_an_admin_settles_a_payment_that_nobody_told_of_and_gives_it_back(area: AdminArea) -> None:
+def test_an_admin_settles_a_payment_without_a_callback_and_refunds_it(area: AdminArea) -> None:
     admin, buyer, shop = area.admin, area.buyer, area.shop
     before = balance(buyer, shop)
     os.kill(shop.ready["pids"]["worker"], signal.SIGSTOP)
@@ -189,7 +189,7 @@ def test_an_admin_settles_a_payment_that_nobody_told_of_and_gives_it_back(area: 
     assert balance(buyer, shop) == before
 
 
-def test_a_buyer_uses_the_coupon_and_the_gift_code_that_an_admin_made(area: AdminArea) -> None:
+def test_a_buyer_uses_a_coupon_and_a_gift_code_created_by_an_admin(area: AdminArea) -> None:
     admin, buyer, shop = area.admin, area.buyer, area.shop
     area.give("10")
     before, coupon = balance(buyer, shop), f"HALF-{area.language.upper()}"

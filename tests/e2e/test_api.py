@@ -15,7 +15,7 @@ from tests.e2e.steps import buy, register_and_log_in, top_up
 DOCUMENT = ROOT / "docs" / "api.md"
 
 
-def test_every_line_of_the_documents_journeys_works(shop: Shop, tmp_path: Path) -> None:
+def test_every_command_of_the_api_page_works(shop: Shop, tmp_path: Path) -> None:
     blocks = re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) >= 7
     script = tmp_path / "journeys.sh"
@@ -33,7 +33,7 @@ def test_every_line_of_the_documents_journeys_works(shop: Shop, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("path", "drawn"), [("/docs", ".opblock"), ("/redoc", "[data-section-id]")])
-def test_a_reader_draws_the_document_without_asking_strangers(shop: Shop, page: Page, path: str, drawn: str) -> None:
+def test_the_api_reference_loads_nothing_from_other_hosts(shop: Shop, page: Page, path: str, drawn: str) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{shop.portal}{path}")
@@ -58,7 +58,7 @@ def exchange(address: str, request: bytes) -> tuple[bytes, bytes]:
     return head.lower(), body
 
 
-def test_the_desktop_clients_three_calls_as_bytes(shop: Shop, page: Page) -> None:
+def test_the_three_calls_of_the_desktop_client_get_the_expected_bytes(shop: Shop, page: Page) -> None:
     register_and_log_in(page, shop, "desktop")
     top_up(page, shop, "50")
     secret = buy(page, shop, hours=24, name="desktop").secret.encode()

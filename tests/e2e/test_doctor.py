@@ -11,7 +11,7 @@ def doctor(shop: Shop, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_the_doctor_finds_a_running_platform_by_itself_and_finds_it_well(shop: Shop) -> None:
+def test_the_doctor_finds_a_running_platform_and_reports_no_problem(shop: Shop) -> None:
     ended = doctor(shop, "--json")
     report = json.loads(ended.stdout)
     assert [line for line in report["findings"] if line["level"] == "bad"] == []

@@ -38,7 +38,7 @@ def is_run(command: str) -> bool:
     return command in RUN or any(command.startswith(beginning) for beginning in ELSEWHERE)
 
 
-def test_every_command_on_the_pages_is_run_by_a_test_or_says_why_it_cannot_be() -> None:
+def test_every_documented_command_is_run_by_a_test_or_marked_as_not_run() -> None:
     blocks = [block for block in pages.blocks() if block.language == "sh" and block.page.name not in WHOLE]
     written = [(block, command) for block in blocks for command in block.commands]
     assert [(b.page.name, command) for b, command in written if not b.reason and not is_run(command)] == []
@@ -49,7 +49,7 @@ def test_every_command_on_the_pages_is_run_by_a_test_or_says_why_it_cannot_be() 
 
 
 @pytest.mark.parametrize("command", RUN)
-def test_a_command_on_the_pages_does_what_they_say(shop: Shop, tmp_path: Path, command: str) -> None:
+def test_a_documented_command_prints_what_its_page_says(shop: Shop, tmp_path: Path, command: str) -> None:
     written = command.replace("<token>", str(shop.ready["demo_token"])).replace("http://127.0.0.1:8080", shop.proxy)
     words = shlex.split(written)
     if words[0] == "./zenzefi":

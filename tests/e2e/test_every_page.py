@@ -33,7 +33,7 @@ def before(set_up: ScratchPortal, browser: Browser) -> ScreenshotBrowser:
         pytest.fail(str(failure))
 
 
-def test_no_page_has_a_fault_in_either_theme_or_at_390_px(set_up: ScratchPortal, before: ScreenshotBrowser) -> None:
+def test_no_page_has_a_defect_in_either_theme_or_at_390_px(set_up: ScratchPortal, before: ScreenshotBrowser) -> None:
     places, missing = select_visits(set_up)
     places = [place for place in places if SCENES or place.act is None]
     faults, visited = list(missing), 0
@@ -57,7 +57,7 @@ def test_a_receipt_prints_on_one_page(set_up: ScratchPortal, before: ScreenshotB
         assert page.pdf(format="A4").count(b"/Type /Page\n") == 1
 
 
-def test_a_page_with_faults_is_told_of_each(before: ScreenshotBrowser) -> None:
+def test_every_defect_of_a_page_is_reported(before: ScreenshotBrowser) -> None:
     with before.as_("visitor", WIDE) as context:
         page = context.new_page()
         page.set_content('<img src="x"><p style="width:900px">wide</p><button style="height:20px">small</button>')

@@ -64,7 +64,7 @@ def session_figures(page: Page) -> tuple[int, int, int]:
     return int(requests or -1), int(sent or -1), int(received or -1)
 
 
-def test_a_buyer_registers_pays_buys_downloads_and_gets_the_rest_back(
+def test_a_buyer_registers_pays_buys_downloads_and_is_refunded(
     page: Page, shop: Shop, big_file: Path, tmp_path: Path
 ) -> None:
     register_and_log_in(page, shop, "journey")
@@ -154,14 +154,14 @@ def test_a_restricted_token_reaches_its_scope_and_nothing_else(page: Page, shop:
     assert status == 400
 
 
-def test_nobody_passes_without_a_good_token(shop: Shop) -> None:
+def test_no_request_passes_without_a_valid_token(shop: Shop) -> None:
     for secret, code in ((None, "token_missing"), ("x" * 64, "token_invalid"), ("", "token_missing")):
         status, body = ask(shop, "/certificates/filter", secret)
         assert (status, json.loads(body)["code"]) == (401, code)
     assert ask(shop, "/health", None)[0] == 200
 
 
-def test_a_canceled_payment_brings_nothing(page: Page, shop: Shop) -> None:
+def test_a_canceled_payment_credits_nothing(page: Page, shop: Shop) -> None:
     register_and_log_in(page, shop, "canceler")
     top_up(page, shop, "20", outcome="cancel")
     assert balance(page, shop) == 0
@@ -205,7 +205,7 @@ def test_an_admin_sees_everything_and_adjusts_a_balance_with_a_reason(page: Page
     assert balance(page, shop) == Decimal("11.50")
 
 
-def test_every_declared_metric_moves(shop: Shop, watch: Watch) -> None:
+def test_every_declared_metric_changes(shop: Shop, watch: Watch) -> None:
     # A client that takes its time, and leaves before it has all.
     leaving = ["curl", "-s", "-o", "/dev/null", "--limit-rate", "1M", "--max-time", "2"]
     token = f"X-Access-Token: {shop.ready['demo_token']}"

@@ -17,7 +17,7 @@ from tests.addon.processes import proxy_environment
 
 
 @pytest.mark.skipif(not os.environ.get("ZENZEFI_SOAK"), reason="starts six machines; --soak and ./zenzefi fleet run it")
-def test_a_roll_loses_nothing_and_a_sudden_death_loses_no_more_than_was_under_way(
+def test_a_rolling_deploy_loses_nothing_and_a_kill_loses_only_requests_in_flight(
     committed: tuple[Settings, Sessions], environment: dict[str, str], tmp_path: Path
 ) -> None:
     long = bool(os.environ.get("ZENZEFI_SOAK")) and os.geteuid() == 0

@@ -18,7 +18,7 @@ PAIRS = [("en", True), ("ru", False), *([("en", False), ("ru", True)] if os.envi
 
 
 @pytest.mark.parametrize(("language", "scripts"), PAIRS)
-def test_who_is_short_of_money_tops_up_comes_back_buys_and_gets_it_back(
+def test_a_buyer_without_balance_tops_up_returns_buys_and_is_refunded(
     browser: Browser, shop: Shop, language: str, scripts: bool
 ) -> None:
     context = browser.new_context(locale=LOCALES[language], java_script_enabled=scripts)
@@ -72,7 +72,7 @@ def test_leaving_a_secret_that_was_not_copied_warns_once(page: Page, shop: Shop)
     page.wait_for_url("**/dashboard")
 
 
-def test_a_page_on_which_a_time_runs_out_asks_what_has_become_of_the_token(page: Page, shop: Shop) -> None:
+def test_a_token_page_reloads_the_tokens_state_at_expiry(page: Page, shop: Shop) -> None:
     register_and_log_in(page, shop, "patient")
     top_up(page, shop, "1")
     bought = buy(page, shop, hours=1)
@@ -90,7 +90,7 @@ def test_a_page_on_which_a_time_runs_out_asks_what_has_become_of_the_token(page:
     expect(page.locator("html[data-old]")).to_have_count(0)
 
 
-def test_the_snippets_of_a_secret_are_tabs_that_arrows_walk(page: Page, shop: Shop) -> None:
+def test_the_client_snippets_are_tabs_with_arrow_key_navigation(page: Page, shop: Shop) -> None:
     register_and_log_in(page, shop, "arrows")
     top_up(page, shop, "1")
     page.goto(f"{shop.portal}/tokens/buy?duration_hours=1")
@@ -103,7 +103,7 @@ def test_the_snippets_of_a_secret_are_tabs_that_arrows_walk(page: Page, shop: Sh
     page.click("a[data-saved]")
 
 
-def test_the_offered_refund_shrinks_in_the_open_dialog_and_is_what_is_paid(page: Page, shop: Shop) -> None:
+def test_the_refund_in_the_open_dialog_decreases_and_is_what_is_paid(page: Page, shop: Shop) -> None:
     register_and_log_in(page, shop, "preview")
     top_up(page, shop, "1")
     bought = buy(page, shop, hours=1)
@@ -160,7 +160,7 @@ def test_a_payment_fits_a_narrow_screen_in_russian(browser: Browser, shop: Shop)
     context.close()
 
 
-def test_live_traffic_leads_to_the_login_when_the_login_is_over(page: Page, shop: Shop) -> None:
+def test_live_traffic_redirects_to_the_login_page_when_the_login_has_ended(page: Page, shop: Shop) -> None:
     register_and_log_in(page, shop, "watching")
     top_up(page, shop, "1")
     bought = buy(page, shop, hours=1)

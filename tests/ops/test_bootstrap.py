@@ -49,12 +49,12 @@ def test_a_new_environment_has_its_own_python(tmp_path: Path) -> None:
     assert (tmp_path / "venv/bin/python").exists()
 
 
-def test_an_environment_that_cannot_be_created_is_one_sentence(tmp_path: Path) -> None:
+def test_an_environment_that_cannot_be_created_is_reported_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="could not create"):
         bootstrap._create(tmp_path / "venv", Python("/bin/false", (3, 12)))
 
 
-def test_an_environment_is_made_once(venv: Path) -> None:
+def test_an_environment_is_created_once(venv: Path) -> None:
     python = ensure("run", venv)
     stamp = (venv / STAMP).stat()
 
@@ -64,7 +64,7 @@ def test_an_environment_is_made_once(venv: Path) -> None:
     assert not (venv / INSTALLING).exists()
 
 
-def test_the_tests_need_more_than_running(venv: Path) -> None:
+def test_the_tests_need_more_packages_than_running(venv: Path) -> None:
     ensure("run", venv)
     assert not is_ready(venv, "test")
 
@@ -84,7 +84,7 @@ def test_changed_requirements_are_installed(venv: Path) -> None:
     assert is_ready(venv, "run")
 
 
-def test_an_installation_that_was_cut_short_is_made_afresh(venv: Path) -> None:
+def test_an_interrupted_installation_is_repeated_from_scratch(venv: Path) -> None:
     ensure("run", venv)
     half = venv / "half-a-package"
     half.touch()
@@ -97,7 +97,7 @@ def test_an_installation_that_was_cut_short_is_made_afresh(venv: Path) -> None:
     assert not half.exists()
 
 
-def test_a_python_that_has_gone_away_is_replaced(venv: Path) -> None:
+def test_a_missing_python_is_replaced(venv: Path) -> None:
     ensure("run", venv)
     (venv / "bin/python").unlink()
     (venv / "bin/python").symlink_to("/no/longer/there")
@@ -107,7 +107,7 @@ def test_a_python_that_has_gone_away_is_replaced(venv: Path) -> None:
     assert is_ready(venv, "run")
 
 
-def test_a_repository_that_was_moved_is_imported_from_its_new_place(
+def test_a_moved_repository_is_imported_from_its_new_folder(
     venv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ensure("run", venv)
@@ -119,7 +119,7 @@ def test_a_repository_that_was_moved_is_imported_from_its_new_place(
     assert str(moved) in imports_from(python)
 
 
-def test_an_environment_made_by_hand_is_used_and_not_removed(venv: Path, empty: Path) -> None:
+def test_a_manually_created_environment_is_used_and_not_removed(venv: Path, empty: Path) -> None:
     shutil.copytree(empty, venv, symlinks=True)
     (venv / "mine").touch()
 
@@ -128,7 +128,7 @@ def test_an_environment_made_by_hand_is_used_and_not_removed(venv: Path, empty: 
     assert (venv / "mine").exists()
 
 
-def test_an_environment_made_by_hand_with_an_old_python_is_refused(venv: Path) -> None:
+def test_a_manually_created_environment_with_an_old_python_is_rejected(venv: Path) -> None:
     (venv / "bin").mkdir(parents=True)
     (venv / "bin/python").write_text("#!/bin/sh\necho 3 11 /old\n")
     (venv / "bin/python").chmod(0o755)
@@ -139,7 +139,7 @@ def test_an_environment_made_by_hand_with_an_old_python_is_refused(venv: Path) -
     assert not (venv / INSTALLING).exists()
 
 
-def test_a_package_that_cannot_be_installed_is_one_sentence(venv: Path) -> None:
+def test_a_package_that_cannot_be_installed_is_reported_in_one_sentence(venv: Path) -> None:
     (venv.parent / "requirements.txt").write_text("./no-such-package.whl\n")
 
     with pytest.raises(Failure, match=r"could not be installed: ERROR: .*no-such-package") as failure:
@@ -149,14 +149,14 @@ def test_a_package_that_cannot_be_installed_is_one_sentence(venv: Path) -> None:
     assert not is_ready(venv, "run")
 
 
-def test_a_place_that_cannot_be_written_is_one_sentence(venv: Path) -> None:
+def test_a_read_only_folder_is_reported_in_one_sentence(venv: Path) -> None:
     venv.parent.joinpath("file").touch()
 
     with pytest.raises(Failure, match=r"cannot be created: Not a directory\. Set ZENZEFI_VENV"):
         ensure("run", venv.parent / "file" / ".venv")
 
 
-def test_a_full_disk_is_one_sentence(venv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_in_one_sentence(venv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "NEEDED_BYTES", 1 << 60)
 
     with pytest.raises(Failure, match="MB are free"):
@@ -168,7 +168,7 @@ def test_the_digest_covers_every_file_that_is_required(venv: Path) -> None:
     assert digest("test") == hashlib.sha256(b"# nothing\n" * 3).hexdigest()
 
 
-def test_programs_get_the_repository_and_utc(venv: Path) -> None:
+def test_programs_run_with_the_repository_on_the_path_and_in_utc(venv: Path) -> None:
     environment = bootstrap.child_environment({"PYTHONHOME": "/elsewhere", "PATH": "/bin"})
 
     assert environment == {
@@ -176,9 +176,7 @@ def test_programs_get_the_repository_and_utc(venv: Path) -> None:
     }  # fmt: skip
 
 
-def test_no_byte_code_is_written_into_the_repository_of_somebody_else(
-    venv: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_byte_code_is_written_into_another_users_repository(venv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 54321)
 
     assert bootstrap.child_environment({})["PYTHONDONTWRITEBYTECODE"] == "1"

@@ -24,14 +24,14 @@ def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return {"PATH": f"{tmp_path}/one:{tmp_path}/two", "PYENV_ROOT": f"{tmp_path}/pyenv"}
 
 
-def test_313_is_taken_before_312_wherever_it_is(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_python_313_is_preferred_to_312_wherever_it_is(tmp_path: Path, environ: dict[str, str]) -> None:
     interpreter(tmp_path / "one/python3.12", "3 12 /path/to/3.12")
     interpreter(tmp_path / "pyenv/versions/3.13.0/bin/python3.13", "3 13 /path/to/3.13")
 
     assert find_python(environ) == Python("/path/to/3.13", (3, 13))
 
 
-def test_a_dead_shim_hides_no_living_python_behind_it(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_a_broken_shim_does_not_hide_a_working_python(tmp_path: Path, environ: dict[str, str]) -> None:
     interpreter(tmp_path / "one/python3.13")
     interpreter(tmp_path / "one/python3.12")
     interpreter(tmp_path / "two/python3.12", "3 12 /alive")
@@ -54,13 +54,13 @@ def test_the_newest_patch_of_pyenv_comes_first(tmp_path: Path, environ: dict[str
     assert find_python(environ).path == "/3.12.10"
 
 
-def test_a_python3_without_a_number_will_do(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_a_python3_without_a_version_in_its_name_is_accepted(tmp_path: Path, environ: dict[str, str]) -> None:
     interpreter(tmp_path / "one/python3", "3 13 /plain")
 
     assert find_python(environ).path == "/plain"
 
 
-def test_none_found_names_the_places_and_what_was_dead(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_the_error_lists_the_searched_folders_and_broken_pythons(tmp_path: Path, environ: dict[str, str]) -> None:
     dead = interpreter(tmp_path / "one/python3.13")
     interpreter(tmp_path / "two/python3", "3 11 /too/old")
 
@@ -74,7 +74,7 @@ def test_none_found_names_the_places_and_what_was_dead(tmp_path: Path, environ: 
     assert "\n" not in sentence
 
 
-def test_a_file_that_cannot_be_run_is_no_candidate(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_a_file_that_cannot_be_run_is_skipped(tmp_path: Path, environ: dict[str, str]) -> None:
     interpreter(tmp_path / "one/python3.13").chmod(0o644)
 
     assert not [candidate for candidate in candidates(environ) if candidate.endswith("3.13")]
@@ -82,7 +82,7 @@ def test_a_file_that_cannot_be_run_is_no_candidate(tmp_path: Path, environ: dict
 
 
 @pytest.mark.parametrize("name", ["zenzefi", "ops/__init__.py", "ops/bootstrap.py", "ops/console.py", "ops/pythons.py"])
-def test_what_runs_before_the_environment_reads_as_python_39(name: str) -> None:
+def test_modules_that_run_before_the_environment_are_valid_python_39(name: str) -> None:
     tree = ast.parse((REPOSITORY / name).read_text(), feature_version=(3, 9))
 
     imported = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

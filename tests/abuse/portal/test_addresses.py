@@ -84,7 +84,7 @@ def _alert(browser: Browser, answer: TestResponse) -> str:
 
 
 @pytest.mark.parametrize("mail", [True, False], ids=["with mail", "without mail"])
-def test_28_a_login_tells_nobody_whether_an_address_has_an_account(
+def test_28_a_login_does_not_reveal_whether_an_address_has_an_account(
     seen: Callable[..., Seen], alice: User, mail: bool, request: pytest.FixtureRequest
 ) -> None:
     if mail:
@@ -94,7 +94,7 @@ def test_28_a_login_tells_nobody_whether_an_address_has_an_account(
     assert (taken.status, taken.hashes) == (401, ["verify"])
 
 
-def test_28_a_login_tells_nobody_whether_an_address_waits_to_be_confirmed(
+def test_28_a_login_does_not_reveal_whether_an_address_is_unconfirmed(
     seen: Callable[..., Seen], post: Mailbox, alice: User, session: Session
 ) -> None:
     session.execute(update(User).where(User.id == alice.id).values(awaits_confirmation=True))
@@ -105,7 +105,7 @@ def test_28_a_login_tells_nobody_whether_an_address_waits_to_be_confirmed(
 
 
 @pytest.mark.parametrize("path", ["/forgot-password", "/confirm-again"])
-def test_28_asking_for_a_link_is_answered_alike_and_makes_the_same_work_for_every_address(
+def test_28_requesting_a_link_gets_the_same_response_and_does_the_same_work_for_every_address(
     *, seen: Callable[..., Seen], post: Mailbox, alice: User, session: Session, path: str
 ) -> None:
     session.execute(update(User).where(User.id == alice.id).values(awaits_confirmation=True))
@@ -119,7 +119,7 @@ def test_28_asking_for_a_link_is_answered_alike_and_makes_the_same_work_for_ever
 
 
 @pytest.mark.parametrize("mail", [True, False], ids=["with mail", "without mail"])
-def test_28_registering_a_taken_address_is_answered_like_a_free_one(
+def test_28_registering_a_taken_address_gets_the_same_response_as_a_free_one(
     *, seen: Callable[..., Seen], alice: User, session: Session, mail: bool, request: pytest.FixtureRequest
 ) -> None:
     box: Mailbox | None = request.getfixturevalue("post") if mail else None
@@ -142,7 +142,7 @@ def test_28_registering_a_taken_address_is_answered_like_a_free_one(
         assert told == [(alice.email, "You already have an account"), (FREE, "Confirm your e-mail address")]
 
 
-def test_28_changing_an_address_does_not_reveal_who_has_another(
+def test_28_changing_an_address_does_not_reveal_which_addresses_are_taken(
     *, seen: Callable[..., Seen], as_alice: Browser, post: Mailbox, bob: User, session: Session
 ) -> None:
     session.commit()

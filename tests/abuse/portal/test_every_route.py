@@ -54,7 +54,7 @@ def send(caller: Browser | Program, method: str, path: str, **more: object) -> T
 
 
 @pytest.mark.parametrize("token", ["none", "made up", "another login's"])
-def test_27_every_non_get_route_that_a_cookie_authenticates_refuses_a_request_without_a_csrf_token(
+def test_27_every_unsafe_route_with_cookie_authentication_rejects_a_request_without_a_csrf_token(
     *, app: Flask, shop: Shop, as_dana: Browser, as_charlie: Browser, connection: Connection, token: str
 ) -> None:
     sent = {"none": {}, "made up": {"csrf_token": "x"}, "another login's": {"csrf_token": as_charlie.csrf_token()}}
@@ -76,7 +76,7 @@ def test_27_every_non_get_route_that_a_cookie_authenticates_refuses_a_request_wi
     assert every_row(connection) == before
 
 
-def test_27_a_good_csrf_token_in_the_address_or_in_a_json_body_is_none(
+def test_27_a_csrf_token_in_the_query_string_or_in_a_json_body_is_not_accepted(
     app: Flask, shop: Shop, as_dana: Browser, connection: Connection
 ) -> None:
     before = every_row(connection)
@@ -89,7 +89,7 @@ def test_27_a_good_csrf_token_in_the_address_or_in_a_json_body_is_none(
     assert every_row(connection) == before
 
 
-def test_27_every_page_of_a_strangers_resource_is_404(
+def test_27_every_page_of_another_users_resource_is_404(
     *, app: Flask, shop: Shop, as_alice: Browser, as_charlie: Browser, charlies: Program, connection: Connection
 ) -> None:
     before, walked = every_row(connection), []
@@ -110,7 +110,7 @@ def test_27_every_page_of_a_strangers_resource_is_404(
     assert every_row(connection) == before
 
 
-def test_27_no_page_file_or_reply_shows_a_stranger_anything_whatever_ids_he_sends(
+def test_27_no_response_shows_a_user_anything_of_another_user_whatever_ids_are_sent(
     *, app: Flask, shop: Shop, session: Session, as_charlie: Browser, charlies: Program
 ) -> None:
     token = session.get_one(AccessToken, shop.token_id)
@@ -133,7 +133,7 @@ def test_27_no_page_file_or_reply_shows_a_stranger_anything_whatever_ids_he_send
     assert walked >= 40
 
 
-def test_27_every_admin_route_is_403_for_a_user_in_the_api_as_in_the_pages(
+def test_27_every_admin_route_of_pages_and_api_is_403_for_a_user(
     *, app: Flask, shop: Shop, as_alice: Browser, alices: Program, connection: Connection
 ) -> None:
     before, walked = every_row(connection), {"page": 0, "api": 0}
@@ -157,7 +157,7 @@ def test_27_every_admin_route_is_403_for_a_user_in_the_api_as_in_the_pages(
     assert every_row(connection) == before
 
 
-def test_27_every_other_route_asks_for_a_login(
+def test_27_every_other_route_requires_a_login(
     *, app: Flask, shop: Shop, anonymous: Browser, nobody: Program, connection: Connection
 ) -> None:
     before = every_row(connection)

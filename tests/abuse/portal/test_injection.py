@@ -223,7 +223,7 @@ def assert_files_are_text(app: Flask, shop: Shop, as_alice: Browser, as_dana: Br
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_31_html_injected_into_any_fact_of_a_mail_is_text_and_adds_no_header(language: str) -> None:
+def test_31_html_injected_into_any_variable_of_a_mail_is_text_and_adds_no_header(language: str) -> None:
     folded = f"{EVIL}\r\nBcc: mallory@evil.example"
 
     def evil(facts: Any) -> Any:
@@ -246,7 +246,7 @@ def test_31_html_injected_into_any_fact_of_a_mail_is_text_and_adds_no_header(lan
         assert "\r" not in letter.subject
 
 
-def test_31_what_a_buyer_typed_is_text_in_the_mails_that_it_caused(
+def test_31_user_input_is_text_in_the_mails_that_contain_it(
     as_alice: Browser, alice: User, session: Session, settings: Settings
 ) -> None:
     buy(session, alice, settings, hours=1, name=EVIL)

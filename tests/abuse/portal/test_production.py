@@ -97,7 +97,7 @@ def scene(
     engine.dispose()
 
 
-def test_27_a_form_from_another_site_is_refused(scene: Scene) -> None:
+def test_27_a_form_sent_from_another_site_is_rejected(scene: Scene) -> None:
     """The other site can send alice's cookies, but neither her CSRF token nor a valid Referer."""
     alice = scene.visitor()
     assert alice.log_in(scene.alice.email).status == 303
@@ -119,7 +119,7 @@ def test_27_a_form_from_another_site_is_refused(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("way", ["login", "register", "forgot-password"])
-def test_28_the_time_of_an_answer_tells_nobody_whether_an_address_has_an_account(scene: Scene, way: str) -> None:
+def test_28_response_times_do_not_reveal_whether_an_address_has_an_account(scene: Scene, way: str) -> None:
     """Known and unknown addresses are asked for in turn, so that whatever else this machine does slows both alike.
 
     They can be told apart when each of the one kind takes longer than all of the other. Without a difference that
@@ -148,7 +148,7 @@ def test_28_the_time_of_an_answer_tells_nobody_whether_an_address_has_an_account
     assert max(unknown) > min(known), took
 
 
-def test_29_passwords_secrets_and_tokens_are_in_no_log_no_address_no_error_page_and_not_in_the_database(
+def test_29_passwords_secrets_and_tokens_are_in_no_log_url_error_page_or_database(
     scene: Scene,
 ) -> None:
     name = f"erin{uuid.uuid4().hex[:8]}"
@@ -236,7 +236,7 @@ HOSTS = [
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_32_a_host_header_that_is_not_ours_is_refused_and_repeated_nowhere(scene: Scene, host: str) -> None:
+def test_32_a_foreign_host_header_is_rejected_and_never_echoed(scene: Scene, host: str) -> None:
     visitor = scene.visitor()
     visitor.renew_token()
     for answer in (
@@ -248,7 +248,7 @@ def test_32_a_host_header_that_is_not_ours_is_refused_and_repeated_nowhere(scene
         assert EVIL not in answer.text + str(answer.headers)
 
 
-def test_32_what_a_client_says_of_our_name_reaches_no_page_no_redirect_and_no_mail(scene: Scene) -> None:
+def test_32_host_names_sent_by_a_client_reach_no_page_redirect_or_mail(scene: Scene) -> None:
     visitor = scene.visitor()
     visitor.renew_token()
     tricks: dict[str, str | None] = {
@@ -283,14 +283,14 @@ def test_32_what_a_client_says_of_our_name_reaches_no_page_no_redirect_and_no_ma
         "GET /dashboard HTTP/1.0\r\n",
     ],
 )
-def test_32_no_way_of_writing_a_request_leads_to_another_site(scene: Scene, raw: str) -> None:
+def test_32_no_spelling_of_a_request_redirects_to_another_site(scene: Scene, raw: str) -> None:
     answer = scene.portal.send(f"{raw}X-Forwarded-Proto: https\r\nConnection: close\r\n\r\n".encode()).decode()
     locations = re.findall(r"(?im)^location: *(.*?)\r$", answer)
     assert [location for location in locations if not location.startswith("/login?next=/")] == []
     assert f"//{EVIL}" not in "".join(locations)
 
 
-def test_32_a_forged_forwarded_address_opens_no_second_door(scene: Scene) -> None:
+def test_32_a_forged_forwarded_address_does_not_evade_login_limits(scene: Scene) -> None:
     """The proxy appends the true address; values that the client sent before it are ignored."""
     address = scene.visitor().address
     codes = []
@@ -305,7 +305,7 @@ def test_32_a_forged_forwarded_address_opens_no_second_door(scene: Scene) -> Non
     assert set(addresses) == {address, "198.51.100.1"}
 
 
-def test_32_a_forged_forwarded_address_does_not_lead_into_the_ops_network(scene: Scene) -> None:
+def test_32_a_forged_forwarded_address_is_not_in_the_ops_network(scene: Scene) -> None:
     for forged in ("127.0.0.1", "127.0.0.1, 203.0.113.9", "::1, 203.0.113.9"):
         visitor = scene.portal.visitor(f"{forged}, 203.0.113.10")
         assert visitor.get("/metrics").status in {403, 404}

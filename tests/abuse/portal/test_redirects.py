@@ -42,7 +42,7 @@ def is_ours(location: str | None, settings: Settings) -> bool:
 
 
 @pytest.mark.parametrize("foreign", FOREIGN[:3])
-def test_32_an_open_redirect_is_found_on_no_route(
+def test_32_no_route_is_an_open_redirect(
     *,
     app: Flask,
     shop: Shop,
@@ -76,7 +76,7 @@ def test_32_an_open_redirect_is_found_on_no_route(
 
 
 @pytest.mark.parametrize("foreign", FOREIGN)
-def test_32_no_way_back_leads_to_another_site(app: Flask, alice: User, alices: Program, foreign: str) -> None:
+def test_32_no_return_address_redirects_to_another_site(app: Flask, alice: User, alices: Program, foreign: str) -> None:
     browser = Browser(app.test_client())
     assert f'value="{foreign}"' not in browser.get("/login", query_string={"next": foreign}).text
     answer = browser.post("/login", email=alice.email, password=PASSWORD, next=foreign)
@@ -88,7 +88,7 @@ def test_32_no_way_back_leads_to_another_site(app: Flask, alice: User, alices: P
     assert (asked.status_code, "evil.example" in asked.headers.get("Location", "")) == (422, False)
 
 
-def test_32_every_way_back_that_a_request_names_is_looked_at_first() -> None:
+def test_32_every_return_address_of_a_request_is_validated() -> None:
     """Every view that reads `next` from a request passes it to `local_path` in the same expression."""
     found = 0
     for path in sorted((Path(__file__).parents[3] / "portal").rglob("*.py")):

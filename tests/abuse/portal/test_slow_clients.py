@@ -87,7 +87,7 @@ def health(port: int, *, tls: bool) -> float:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", ["directly", "behind nginx"])
-def test_35_a_crowd_of_slow_clients_does_not_stop_the_portal(
+def test_35_many_slow_clients_do_not_block_the_portal(
     portal: Running, request: pytest.FixtureRequest, way: str, kind: str
 ) -> None:
     tls = way == "behind nginx"
@@ -100,7 +100,7 @@ def test_35_a_crowd_of_slow_clients_does_not_stop_the_portal(
         assert max(health(port, tls=tls) for _ in range(5)) < 2
 
 
-def test_35_all_kinds_of_slow_clients_together_do_not_stop_the_portal(portal: Running) -> None:
+def test_35_all_kinds_of_slow_clients_together_do_not_block_the_portal(portal: Running) -> None:
     with contextlib.ExitStack() as stack:
         for first in KINDS.values():
             for _ in range(CROWD):

@@ -32,7 +32,7 @@ from tests.ops.backups.helpers import Shop, change_the_manifest, folder, make, s
 __all__ = ["folder", "shop"]  # the fixtures
 
 
-def test_a_wrong_public_key_is_named_before_anything_is_written(
+def test_an_invalid_public_key_is_reported_before_anything_is_written(
     shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ZENZEFI_BACKUP__AGE_RECIPIENTS", '["age1nonsense"]')
@@ -41,7 +41,7 @@ def test_a_wrong_public_key_is_named_before_anything_is_written(
     assert not folder.exists()
 
 
-def test_a_backup_that_fails_leaves_no_half(
+def test_a_failed_backup_leaves_no_partial_files(
     shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
@@ -53,7 +53,7 @@ def test_a_backup_that_fails_leaves_no_half(
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
-def test_a_disk_that_fills_up_is_named_and_keeps_no_half(
+def test_a_disk_that_fills_up_is_reported_and_leaves_no_partial_files(
     encrypted: bool, shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if encrypted:
@@ -67,7 +67,7 @@ def test_a_disk_that_fills_up_is_named_and_keeps_no_half(
     assert list(folder.iterdir()) == []
 
 
-def test_a_disk_that_is_full_before_the_manifest_leaves_no_half(
+def test_a_disk_that_is_full_before_the_manifest_leaves_no_partial_files(
     shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object) -> None:
@@ -79,7 +79,7 @@ def test_a_disk_that_is_full_before_the_manifest_leaves_no_half(
     assert list(folder.iterdir()) == []
 
 
-def test_halves_that_killed_runs_left_are_removed_and_those_under_way_are_not(shop: Shop, folder: Path) -> None:
+def test_partial_files_of_killed_runs_are_removed_and_those_of_running_ones_are_kept(shop: Shop, folder: Path) -> None:
     folder.mkdir()
     left, under_way = folder / "zenzefi-1.dump.partial", folder / "zenzefi-2.dump.partial"
     for half in (left, under_way):
@@ -91,7 +91,7 @@ def test_halves_that_killed_runs_left_are_removed_and_those_under_way_are_not(sh
     assert under_way.exists()
 
 
-def test_a_database_that_does_not_answer_is_one_sentence(
+def test_an_unreachable_database_is_reported_in_one_sentence(
     shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
@@ -101,7 +101,7 @@ def test_a_database_that_does_not_answer_is_one_sentence(
     assert list(folder.iterdir()) == []
 
 
-def test_a_place_that_is_no_folder_is_one_sentence(
+def test_a_destination_that_is_not_a_folder_is_reported_in_one_sentence(
     shop: Shop, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder.write_text("a file where the folder should be")
@@ -109,7 +109,7 @@ def test_a_place_that_is_no_folder_is_one_sentence(
     assert f"Backups cannot be kept in {folder}: File exists." in capsys.readouterr().err
 
 
-def test_files_are_their_owners_alone_and_the_password_is_in_no_command(shop: Shop, folder: Path) -> None:
+def test_files_are_private_and_the_password_is_on_no_command_line(shop: Shop, folder: Path) -> None:
     make(folder)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
@@ -124,7 +124,7 @@ def age(dump: Path, days: int) -> Path:
     return dump.rename(moved)
 
 
-def test_old_backups_are_removed_and_the_newest_never(shop: Shop, folder: Path) -> None:
+def test_old_backups_are_removed_and_the_newest_is_kept(shop: Shop, folder: Path) -> None:
     age(make(folder), 31)
     assert backup_manifest.outdated(backup_manifest.list_backups(folder), 30) == []
     recent = age(make(folder), 29)
@@ -134,7 +134,7 @@ def test_old_backups_are_removed_and_the_newest_never(shop: Shop, folder: Path) 
 
 
 @mock_aws
-def test_a_copy_goes_to_the_bucket_and_comes_back(
+def test_a_copy_is_uploaded_to_the_bucket_and_can_be_restored(
     shop: Shop, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"BUCKET": "away", "PREFIX": "shop", "ACCESS_KEY": "key", "SECRET_KEY": "s" * 40}.items():
@@ -159,7 +159,7 @@ def test_a_copy_goes_to_the_bucket_and_comes_back(
 
 
 @mock_aws
-def test_a_bucket_that_refuses_is_a_failure_and_the_backup_stays(
+def test_a_failed_upload_is_a_failure_and_the_local_backup_stays(
     shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ZENZEFI_BACKUP__S3_BUCKET", "nowhere")
@@ -181,7 +181,7 @@ def nightly(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
         function.cache_clear()
 
 
-def test_the_nightly_job_makes_one(nightly: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_nightly_job_makes_a_backup(nightly: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert job.create().startswith("off")
     context.settings_at_start.cache_clear()
     monkeypatch.setenv("ZENZEFI_BACKUP__FOLDER", str(folder))
@@ -189,7 +189,7 @@ def test_the_nightly_job_makes_one(nightly: Shop, folder: Path, monkeypatch: pyt
     assert len(backup_manifest.list_backups(folder)) == 1
 
 
-def test_a_night_without_a_backup_is_told_to_every_admin(
+def test_every_admin_is_notified_of_a_missing_nightly_backup(
     nightly: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person(nightly[1], "dana", is_superuser=True)
@@ -203,9 +203,7 @@ def test_a_night_without_a_backup_is_told_to_every_admin(
         assert mail.recipient == "dana@example.test"
 
 
-def test_a_backup_that_never_ends_is_ended_and_told(
-    nightly: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hanging_backup_is_ended_and_reported(nightly: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     person(nightly[1], "dana", is_superuser=True)
     monkeypatch.setenv("ZENZEFI_BACKUP__FOLDER", str(folder))
     monkeypatch.setattr(subprocess_command, "LIMIT_SECONDS", 0.01)
@@ -216,7 +214,7 @@ def test_a_backup_that_never_ends_is_ended_and_told(
         assert "not done within" in mail.context["reason"]
 
 
-def test_a_manifest_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_manifest_of_another_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "zenzefi-1.dump").write_bytes(b"")
     (tmp_path / "zenzefi-1.json").write_text('["no manifest"]')
     with pytest.raises(Failure, match="cannot be read as the manifest"):

@@ -28,7 +28,7 @@ from tests.ops.backups.helpers import Shop, change_the_manifest, databases, fold
 __all__ = ["folder", "shop"]  # the fixtures
 
 
-def test_a_destroyed_database_is_restored_with_its_books(shop: Shop, folder: Path, redis: Redis) -> None:
+def test_a_destroyed_database_is_restored_with_its_ledger(shop: Shop, folder: Path, redis: Redis) -> None:
     dump = make(folder)
     own = databases(shop[1])
     with shop[1].begin() as session:
@@ -69,7 +69,7 @@ def test_a_drill_reports_and_changes_nothing(shop: Shop, folder: Path, capsys: p
     assert databases(shop[1]) == before
 
 
-def test_nothing_is_replaced_without_a_word(shop: Shop, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_replaced_without_confirmation(shop: Shop, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert restore.main([str(make(folder))]) == 1
     assert "Confirm with --yes" in capsys.readouterr().err
 
@@ -103,7 +103,7 @@ def be_no_dump(dump: Path) -> str:
 
 
 @pytest.mark.parametrize("harm", [spoil, lose_the_manifest, promise_more, come_from_the_future, be_no_dump])
-def test_a_backup_that_is_no_good_replaces_nothing(
+def test_an_invalid_backup_replaces_nothing(
     harm: Callable[[Path], str], shop: Shop, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dump = make(folder)
@@ -115,7 +115,7 @@ def test_a_backup_that_is_no_good_replaces_nothing(
     assert databases(shop[1]) == before
 
 
-def test_an_encrypted_backup_opens_with_its_private_key_alone(
+def test_an_encrypted_backup_is_restored_with_its_private_key_only(
     shop: Shop, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     right, wrong = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
@@ -135,7 +135,7 @@ def test_an_encrypted_backup_opens_with_its_private_key_alone(
     assert tokens(shop[1]) == 1
 
 
-def test_a_file_without_a_private_key_is_named(
+def test_a_key_file_without_a_private_key_is_reported(
     shop: Shop, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     public = str(pyrage.x25519.Identity.generate().to_public())
@@ -159,7 +159,7 @@ def test_a_restore_that_cannot_reach_redis_leaves_the_database(
     assert databases(shop[1]) == before
 
 
-def test_a_redis_that_goes_during_a_restore_takes_the_old_database_back(
+def test_a_redis_failure_during_a_restore_brings_the_old_database_back(
     shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dump, before = make(folder), databases(shop[1])
@@ -177,7 +177,7 @@ def test_a_redis_that_goes_during_a_restore_takes_the_old_database_back(
         session.execute(text("SELECT FROM after_the_backup"))
 
 
-def test_a_drill_that_is_ended_drops_its_scratch_database_and_those_of_killed_ones(shop: Shop, folder: Path) -> None:
+def test_an_ended_drill_drops_its_scratch_database_and_those_of_killed_drills(shop: Shop, folder: Path) -> None:
     dump, [own] = make(folder), databases(shop[1])
     with engine_of(shop[1]).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         # Of a run that was killed, of one under way, and somebody's own.
@@ -199,7 +199,7 @@ def test_a_drill_that_is_ended_drops_its_scratch_database_and_those_of_killed_on
             connection.execute(text(f'DROP DATABASE "{name}"'))
 
 
-def test_what_stopped_a_restore_is_not_taken_for_a_wrong_key(
+def test_other_failures_of_a_restore_are_not_reported_as_a_wrong_key(
     shop: Shop, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     identity = pyrage.x25519.Identity.generate()

@@ -41,7 +41,7 @@ def test_a_new_password_is_printed_once_and_works(committed: Committed, run) -> 
         assert not passwords.verify_password(stored, PASSWORD)
 
 
-def test_the_last_admin_can_log_in_again_after_losing_the_phone(committed: Committed, run) -> None:  # type: ignore[no-untyped-def]
+def test_the_last_admin_can_log_in_after_losing_the_second_factor(committed: Committed, run) -> None:  # type: ignore[no-untyped-def]
     dana = person(committed[1], "dana", is_superuser=True)
     with committed[1].begin() as session:
         two_factor.begin(session, session.get_one(User, dana.id), password=PASSWORD, settings=committed[0])
@@ -51,7 +51,7 @@ def test_the_last_admin_can_log_in_again_after_losing_the_phone(committed: Commi
         assert actions(session, dana)[-1] is AuditAction.TWO_FACTOR_RESET
 
 
-def test_who_waits_for_a_mail_can_be_confirmed(committed: Committed, run) -> None:  # type: ignore[no-untyped-def]
+def test_an_unconfirmed_user_can_be_confirmed(committed: Committed, run) -> None:  # type: ignore[no-untyped-def]
     alice = person(committed[1], "alice")
     with committed[1].begin() as session:
         session.get_one(User, alice.id).awaits_confirmation = True
@@ -60,7 +60,7 @@ def test_who_waits_for_a_mail_can_be_confirmed(committed: Committed, run) -> Non
         assert users.authenticate(session, email=alice.email, password=PASSWORD).id == alice.id
 
 
-def test_an_address_that_nobody_has_is_one_sentence(run) -> None:  # type: ignore[no-untyped-def]
+def test_an_unknown_address_is_reported_in_one_sentence(run) -> None:  # type: ignore[no-untyped-def]
     code, said = run("password", "nobody@example.test")
     assert code == 1
     assert "There is no account with the address nobody@example.test." in said

@@ -53,7 +53,7 @@ def left(sessions: Sessions) -> tuple[int, int]:
         return count or 0, session.scalar(select(func.count()).select_from(AuditArchive)) or 0
 
 
-def test_a_log_that_holds_is_told_in_one_line_and_one_that_does_not_by_its_first_row(
+def test_an_intact_log_is_reported_in_one_line_and_an_altered_one_by_its_first_altered_row(
     shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert audit.main(["verify", "--note"]) == 0
@@ -73,7 +73,7 @@ def test_a_log_that_holds_is_told_in_one_line_and_one_that_does_not_by_its_first
     assert left(shop[1]) == (3, 1), "what is in order may go; the row that was altered stays"
 
 
-def test_old_rows_are_exported_then_removed_and_verification_goes_on_over_the_cut(
+def test_old_rows_are_exported_then_removed_and_verification_continues_across_the_gap(
     shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert [audit.main(["archive"]) for _ in range(2)] == [0, 0]
@@ -94,7 +94,7 @@ def test_old_rows_are_exported_then_removed_and_verification_goes_on_over_the_cu
     assert audit.main(["verify", "--file", str(tmp_path / "rest.jsonl.gz")]) == 0
 
 
-def test_an_export_that_was_changed_is_found_out_even_with_its_checksum(
+def test_an_altered_export_is_detected_even_with_a_matching_checksum(
     shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert audit.main(["archive"]) == 0
@@ -117,7 +117,7 @@ def test_an_export_that_was_changed_is_found_out_even_with_its_checksum(
         assert said in capsys.readouterr().err
 
 
-def test_a_run_that_dies_after_any_statement_ends_as_one_run(
+def test_a_run_that_crashes_after_any_statement_is_completed_by_the_next(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, sessions = shop
@@ -138,7 +138,7 @@ def test_a_run_that_dies_after_any_statement_ends_as_one_run(
     assert audit.main(["verify"]) == 0
 
 
-def test_exports_are_encrypted_and_sent_as_backups_are(
+def test_exports_are_encrypted_and_uploaded_as_backups_are(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     identity = pyrage.x25519.Identity.generate()
@@ -160,7 +160,7 @@ def test_exports_are_encrypted_and_sent_as_backups_are(
     assert audit.main(["verify", "--file", str(file), "--identity", str(tmp_path / "key.txt")]) == 0
 
 
-def test_the_end_of_the_chain_is_noted_elsewhere_and_a_restore_makes_it_shorter(shop: Shop, tmp_path: Path) -> None:
+def test_a_chain_shorter_than_its_stored_end_is_reported(shop: Shop, tmp_path: Path) -> None:
     heads = ChainHeads(tmp_path)
     assert audit.main(["verify", "--note"]) == 0
     heads.note(9, b"9" * 32)
@@ -172,7 +172,7 @@ def test_the_end_of_the_chain_is_noted_elsewhere_and_a_restore_makes_it_shorter(
         heads.known()
 
 
-def test_without_a_folder_nothing_is_exported_and_nothing_removed(
+def test_without_a_backup_folder_nothing_is_exported_or_removed(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ZENZEFI_BACKUP__FOLDER", "")

@@ -27,7 +27,7 @@ def shop(committed: Shop, environment: dict[str, str], monkeypatch: pytest.Monke
     return committed
 
 
-def test_sound_books_are_reported_with_their_figures(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_consistent_ledger_is_reported_with_its_totals(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert ledger.main(["verify"]) == 0
     said = capsys.readouterr().out
     assert "Ledger verification passed." in said
@@ -38,7 +38,7 @@ def test_sound_books_are_reported_with_their_figures(shop: Shop, capsys: pytest.
     assert report["balances"]["sales"] == "18.00"
 
 
-def test_a_fault_is_named_and_ends_with_exit_code_1(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_ledger_fault_is_reported_with_exit_code_1(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     with shop[1].begin() as session:
         session.execute(text("UPDATE accounts SET balance = balance + 1 WHERE kind = 'sales'"))
     assert ledger.main(["verify"]) == 1
@@ -49,7 +49,7 @@ def test_a_fault_is_named_and_ends_with_exit_code_1(shop: Shop, capsys: pytest.C
     assert len(json.loads(capsys.readouterr().out)["faults"]) == 2
 
 
-def test_a_database_that_does_not_answer_is_exit_code_2(
+def test_an_unreachable_database_is_exit_code_2(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
@@ -57,7 +57,7 @@ def test_a_database_that_does_not_answer_is_exit_code_2(
     assert "The ledger cannot be read" in capsys.readouterr().err
 
 
-def test_where_nothing_is_installed_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_installation_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(Failure, match="There is no installation"):
         settings_of(tmp_path / "nothing", {})
     with pytest.raises(SystemExit):

@@ -73,7 +73,7 @@ def gunicorn(tmp_path: Path) -> Iterator[Gunicorn]:
     gunicorn.master.wait()
 
 
-def test_who_waits_in_the_queue_of_a_portal_that_stops_is_served(gunicorn: Gunicorn) -> None:
+def test_pending_connections_of_a_stopping_portal_are_served(gunicorn: Gunicorn) -> None:
     [worker] = gunicorn.children()
     os.kill(worker, signal.SIGSTOP)
     with ThreadPoolExecutor(6) as pool:
@@ -86,7 +86,7 @@ def test_who_waits_in_the_queue_of_a_portal_that_stops_is_served(gunicorn: Gunic
     assert gunicorn.master.wait(timeout=10) == 0
 
 
-def test_a_portal_that_stops_refuses_new_connections_while_it_finishes_old_requests(gunicorn: Gunicorn) -> None:
+def test_a_stopping_portal_refuses_new_connections_while_it_finishes_requests(gunicorn: Gunicorn) -> None:
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(gunicorn.get, 3)
         wait_until(lambda: connections(gunicorn.port) and not waiting(gunicorn.port))

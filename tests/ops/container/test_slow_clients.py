@@ -87,7 +87,7 @@ HALVES = {
 
 
 @pytest.mark.parametrize("name", HALVES)
-def test_clients_that_wait_with_half_a_request_hold_no_thread(patient: Gunicorn, name: str) -> None:
+def test_clients_with_half_a_request_hold_no_thread(patient: Gunicorn, name: str) -> None:
     with clients(patient, MANY, HALVES[name]):
         started = time.monotonic()
         for _ in range(3):
@@ -115,7 +115,7 @@ def read_all_of(client: socket.socket, size: int) -> bytes:
     return received
 
 
-def test_with_too_many_connections_the_oldest_idle_one_makes_room(patient: Gunicorn) -> None:
+def test_with_too_many_connections_the_oldest_idle_one_is_closed(patient: Gunicorn) -> None:
     with clients(patient, 80, b"") as opened:
         assert patient.get() == 200
         assert read_all(opened[0]) == b""
@@ -127,14 +127,14 @@ def test_with_too_many_connections_the_oldest_idle_one_makes_room(patient: Gunic
 @pytest.mark.parametrize(
     ("name", "answer"), [("half a head", b"408"), ("half a body", b"408"), ("half a chunk", b"408"), ("no byte", b"")]
 )
-def test_a_request_has_a_bounded_time(impatient: Gunicorn, name: str, answer: bytes) -> None:
+def test_a_request_has_a_timeout(impatient: Gunicorn, name: str, answer: bytes) -> None:
     with clients(impatient, 1, HALVES[name]) as [client]:
         started = time.monotonic()
         assert read_all(client).removeprefix(b"HTTP/1.1 ")[:3] == answer
         assert 0.5 < time.monotonic() - started < 5
 
 
-def test_a_response_that_nobody_takes_is_given_up(impatient: Gunicorn) -> None:
+def test_a_response_that_is_not_read_is_aborted(impatient: Gunicorn) -> None:
     with clients(impatient, 1, b"GET /bytes/9000000 HTTP/1.1\r\nHost: a\r\n\r\n", buffer=4096) as [client]:
         time.sleep(4)
         assert len(read_all(client)) < 9_000_000
@@ -161,7 +161,7 @@ def test_a_request_in_pieces_is_served_as_a_whole(patient: Gunicorn, pieces: tup
     assert b"X-Body: %d\r\n" % size in reply
 
 
-def test_a_client_that_expects_100_continue_is_told_once(patient: Gunicorn) -> None:
+def test_a_client_that_expects_100_continue_gets_it_once(patient: Gunicorn) -> None:
     head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
     with clients(patient, 1, head) as [client]:
         assert client.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -178,7 +178,7 @@ def test_pipelined_requests_are_answered_in_order(patient: Gunicorn) -> None:
     assert reply.index(b"X-Body: 1") < reply.index(b"X-Body: 0")
 
 
-def test_a_head_without_an_end_is_refused(patient: Gunicorn) -> None:
+def test_a_head_without_an_end_is_rejected(patient: Gunicorn) -> None:
     reply = exchange(patient, b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000)
     assert reply.startswith(b"HTTP/1.1 431 ")
 
@@ -186,7 +186,7 @@ def test_a_head_without_an_end_is_refused(patient: Gunicorn) -> None:
 @pytest.mark.parametrize(
     "request_", [b"nonsense\r\n\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"]
 )
-def test_a_malformed_request_is_answered_and_ends_the_connection(patient: Gunicorn, request_: bytes) -> None:
+def test_a_malformed_request_gets_a_response_and_closes_the_connection(patient: Gunicorn, request_: bytes) -> None:
     assert exchange(patient, request_).startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 500 "))
     assert patient.get() == 200
 
@@ -216,7 +216,7 @@ CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
         (lambda: collect(CHUNKED, b"0\r\nX: " + b"x" * 101), True),
     ],
 )
-def test_what_is_kept_is_bounded_and_what_is_larger_ends_the_connection(
+def test_pipelined_data_is_bounded_and_more_closes_the_connection(
     make: Callable[[], bytes | None], closes: bool
 ) -> None:
     request = make()
@@ -232,6 +232,6 @@ def test_the_next_request_stays_in_the_buffer() -> None:
     assert buffer.take() is None
 
 
-def test_a_head_is_bounded() -> None:
+def test_the_size_of_a_head_is_bounded() -> None:
     with pytest.raises(HeadTooLarge):
         collect(b"G" * 1001)

@@ -40,12 +40,12 @@ def test_the_files_follow_the_compose_specification() -> None:
     follows_schema("compose-spec", "docker-compose.yml", "docker-compose.dev.yml", "docker-compose.tailscale.yml")
 
 
-def test_development_is_never_read_by_itself() -> None:
+def test_the_development_file_is_not_loaded_by_default() -> None:
     assert not list(REPOSITORY.glob("*compose.override*"))
     assert DEVELOPMENT["name"] != COMPOSE["name"]
 
 
-def test_every_service_is_bounded_hardened_and_says_how_it_is() -> None:
+def test_every_service_has_limits_hardening_and_a_health_check() -> None:
     for name, service in services(COMPOSE, TAILSCALE):
         image = service["image"]
         assert re.search(r":(v?\d+(\.\d+)+[\w.-]*|\$\{ZENZEFI_VERSION:\?[^}]+\})$", image), f"{name}: {image}"
@@ -60,14 +60,14 @@ def test_every_service_is_bounded_hardened_and_says_how_it_is() -> None:
         assert not service.get("privileged"), name
 
 
-def test_what_the_docs_build_is_the_image_of_every_part() -> None:
+def test_every_part_uses_the_image_that_the_docs_build() -> None:
     [built] = re.findall(r"^docker compose build (\S+)", (REPOSITORY / "docs/DEPLOYMENT.md").read_text(), re.MULTILINE)
     found = dict(services(COMPOSE))
     assert found[built]["build"] == "."
     assert {found[name]["image"] for name in OURS} == {found[built]["image"]}
 
 
-def test_only_the_edge_is_open_to_everybody() -> None:
+def test_only_the_edge_publishes_ports() -> None:
     published = {name: service["ports"] for name, service in services(COMPOSE) if "ports" in service}
     assert published.pop("nginx") == ["80:8080", "443:8443"]
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
@@ -75,7 +75,7 @@ def test_only_the_edge_is_open_to_everybody() -> None:
     assert TAILSCALE["services"]["nginx"] == {"profiles": ["internet"]}
 
 
-def test_the_stores_are_out_of_reach_of_the_edge_and_of_the_world() -> None:
+def test_postgresql_and_redis_cannot_be_reached_from_the_edge_or_outside() -> None:
     networks = {name: set(service.get("networks", ())) for name, service in services(COMPOSE)}
     assert networks["postgres"] == networks["redis"] == {"data"}
     assert networks["nginx"] == {"public", "edge"}
@@ -86,14 +86,14 @@ def test_the_stores_are_out_of_reach_of_the_edge_and_of_the_world() -> None:
         assert "data" not in networks[name]
 
 
-def test_nothing_serves_before_what_it_needs_is_well() -> None:
+def test_every_part_waits_for_its_dependencies_to_be_healthy() -> None:
     for name in ("portal-a", "portal-b", "proxy-a", "proxy-b", "worker", "scheduler"):
         needs = COMPOSE["services"][name]["depends_on"]
         assert needs["migrate"] == {"condition": "service_completed_successfully"}
         assert needs["postgres"] == needs["redis"] == {"condition": "service_healthy"}
 
 
-def test_everything_that_is_mounted_or_given_is_there(tmp_path: Path) -> None:
+def test_every_mounted_file_and_secret_exists(tmp_path: Path) -> None:
     made = initialise(tmp_path)
     for name, service in services(COMPOSE, TAILSCALE):
         for volume in service.get("volumes", ()):
@@ -106,13 +106,13 @@ def test_everything_that_is_mounted_or_given_is_there(tmp_path: Path) -> None:
         assert (made / secret["file"]).is_file(), secret
 
 
-def test_only_the_migration_is_given_the_password_of_the_first_admin() -> None:
+def test_only_the_migration_gets_the_password_of_the_first_admin() -> None:
     given = {name for name, service in services(COMPOSE) if "admin_password" in service.get("secrets", ())}
     named = {name for name, service in services(COMPOSE) if "admin_password" in str(service.get("environment", ""))}
     assert (given, named) == ({"migrate"}, {"migrate"})
 
 
-def test_nginx_asks_the_machines_where_compose_puts_them() -> None:
+def test_nginx_uses_the_addresses_that_compose_assigns() -> None:
     template = (nginx_edge.FILES / "templates/10-upstreams.conf.template").read_text()
     for part, port in (("portal", 8000), ("proxy", 8080)):
         block = template.partition(f"upstream {part} {{")[2].partition("}")[0]
@@ -121,7 +121,7 @@ def test_nginx_asks_the_machines_where_compose_puts_them() -> None:
         assert told == [f"{address}:{port}" for address in there]
 
 
-def test_whoever_speaks_for_clients_is_believed_and_nobody_else(tmp_path: Path) -> None:
+def test_only_the_edge_is_a_trusted_proxy(tmp_path: Path) -> None:
     settings = load(initialise(tmp_path))
     edges = [COMPOSE["services"]["nginx"], TAILSCALE["services"]["tailscale-portal"]]
     edges.append(TAILSCALE["services"]["tailscale-proxy"])
@@ -131,7 +131,7 @@ def test_whoever_speaks_for_clients_is_believed_and_nobody_else(tmp_path: Path) 
     assert ops in {str(network) for network in settings.proxy.ops_networks}
 
 
-def test_the_platform_starts_in_production_with_what_compose_says(tmp_path: Path) -> None:
+def test_the_platform_starts_in_production_with_the_settings_of_compose(tmp_path: Path) -> None:
     settings = load(initialise(tmp_path))
     assert settings.platform.is_production
     assert settings.payments.providers == ()
@@ -140,7 +140,7 @@ def test_the_platform_starts_in_production_with_what_compose_says(tmp_path: Path
     assert settings.database.url == f"postgresql+psycopg2://zenzefi:{password}@postgres:5432/zenzefi"
 
 
-def test_what_stops_has_the_time_that_it_needs(tmp_path: Path) -> None:
+def test_every_part_has_enough_time_to_stop(tmp_path: Path) -> None:
     settings, parts = load(initialise(tmp_path)), COMPOSE["services"]
     assert seconds(parts["proxy-a"]["stop_grace_period"]) > settings.proxy.drain_seconds + 15
     assert seconds(parts["portal-a"]["stop_grace_period"]) > 20  # gunicorn's graceful_timeout
@@ -152,7 +152,7 @@ def test_what_stops_has_the_time_that_it_needs(tmp_path: Path) -> None:
     assert int(kept[1]) < settings.proxy.keep_alive_seconds
 
 
-def test_development_says_only_what_differs_and_starts_too(tmp_path: Path) -> None:
+def test_the_development_file_has_only_differences_and_starts(tmp_path: Path) -> None:
     unknown = set(DEVELOPMENT["services"]) - set(COMPOSE["services"])
     assert unknown == {"upstream"}
     subprocess.run(
@@ -193,7 +193,7 @@ def load(made: Path, names: dict[str, str] | None = None, more: dict[str, str] |
 
 
 @pytest.mark.parametrize("part", ["portal-a", "proxy-a", "worker", "scheduler", "migrate"])
-def test_a_secret_that_a_setting_names_is_given_to_every_part(part: str) -> None:
+def test_every_part_gets_the_secrets_that_its_settings_name(part: str) -> None:
     service = COMPOSE["services"][part]
     named = {text.rpartition("/")[2] for name, text in service["environment"].items() if name.endswith("_FILE")}
     assert named == set(service["secrets"])

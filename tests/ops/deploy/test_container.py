@@ -11,13 +11,13 @@ from ops.bootstrap import REPOSITORY
 from ops.container import __main__, placeholder_certificate
 
 
-def test_a_part_is_what_the_launcher_starts_too() -> None:
+def test_the_parts_are_those_that_the_launcher_starts() -> None:
     assert __main__.command_of(["proxy"]) == ["-P", "-m", "addon.supervisor"]
     assert __main__.command_of(["migrate"]) == ["-P", "-m", "ops.launcher.first_run"]
     assert __main__.command_of(["portal"])[:3] == ["-P", "-m", "gunicorn"]
 
 
-def test_every_other_word_is_a_command_of_the_platform() -> None:
+def test_every_other_argument_is_a_command_of_the_platform() -> None:
     assert __main__.command_of(["backup", "--help"]) == [str(REPOSITORY / "zenzefi"), "backup", "--help"]
 
 
@@ -26,7 +26,7 @@ def test_the_part_is_read_from_the_first_process(tmp_path: Path) -> None:
     assert __main__.part_of(tmp_path / "cmdline") == "worker"
 
 
-def test_a_worker_is_well_while_both_of_its_queues_are_served(
+def test_a_worker_is_healthy_while_both_of_its_queues_are_served(
     redis: Redis, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = environment["REDIS_URL"]
@@ -40,7 +40,7 @@ def test_a_worker_is_well_while_both_of_its_queues_are_served(
     assert __main__._both_queues_have_a_worker("redis://127.0.0.1:1")  # nobody can tell
 
 
-def test_a_certificate_to_start_with_is_made_once_and_its_key_is_private(tmp_path: Path) -> None:
+def test_the_placeholder_certificate_is_created_once_with_a_private_key(tmp_path: Path) -> None:
     placeholder_certificate.placeholder(tmp_path, ["a.example", "b.example"], owner=Path.home().stat().st_uid)
     chain, key = tmp_path / "fullchain.pem", tmp_path / "privkey.pem"
     ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(chain, key)

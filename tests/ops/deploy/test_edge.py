@@ -93,7 +93,7 @@ def test_both_names_are_served_over_http_2_and_lead_to_their_parts(nginx: Runnin
         assert '"path": "/a%2Fb//c?d=%20"' in body  # byte for byte
 
 
-def test_whom_a_request_came_from_is_said_by_nginx_alone(nginx: Running) -> None:
+def test_only_nginx_sets_the_address_of_a_client(nginx: Running) -> None:
     forged = ["-H", "X-Forwarded-For: 203.0.113.9", "-H", "Forwarded: for=203.0.113.9", "-H", "X-Request-ID: mine"]
     for host in (PORTAL, PROXY):
         headers = json.loads(nginx.curl(host, "/", *forged, "-H", "X-Forwarded-Proto: http")[1])["headers"]
@@ -119,7 +119,7 @@ def test_a_large_body_passes_to_the_proxy_and_not_to_the_portal(nginx: Running, 
     assert nginx.curl(PORTAL, "/", "--data-binary", f"@{file}")[0].startswith("413")
 
 
-def test_metrics_stay_inside_and_strange_names_learn_nothing(nginx: Running) -> None:
+def test_metrics_are_internal_and_unknown_hosts_get_no_response(nginx: Running) -> None:
     assert nginx.curl(PORTAL, "/metrics")[0].startswith("404")
     assert nginx.curl(PROXY, "/_zenzefi/metrics")[0].startswith("404")
     assert nginx.curl("evil.example", "/")[0].startswith("000")
@@ -131,7 +131,7 @@ def test_plain_http_leads_to_tls_and_keeps_the_method(nginx: Running) -> None:
     assert told == "308 1.1 https://portal.example.com/login?next=/"
 
 
-def test_the_log_tells_neither_query_strings_nor_links_that_log_in(tmp_path: Path) -> None:
+def test_the_log_contains_neither_query_strings_nor_login_links(tmp_path: Path) -> None:
     running = Running(tmp_path)
     running.curl(PROXY, "/_zenzefi/enter?ticket=secret-ticket")
     running.curl(PORTAL, "/reset/secret-link")
@@ -141,7 +141,7 @@ def test_the_log_tells_neither_query_strings_nor_links_that_log_in(tmp_path: Pat
 
 
 @pytest.mark.parametrize("site", ["portal", "proxy"])
-def test_the_edges_of_a_tailnet_are_configurations_too(tmp_path: Path, site: str) -> None:
+def test_the_configurations_for_tailscale_are_valid(tmp_path: Path, site: str) -> None:
     command = [part for part in Edge(tmp_path, ["127.0.0.1:1"], ["127.0.0.1:2"]).command() if "daemon off" not in part]
     for page in (tmp_path / "conf.d").iterdir():
         if page.name != "10-upstreams.conf":
@@ -152,7 +152,7 @@ def test_the_edges_of_a_tailnet_are_configurations_too(tmp_path: Path, site: str
     assert "test is successful" in done.stderr
 
 
-def test_the_door_to_mitmweb_is_a_configuration_too(tmp_path: Path) -> None:
+def test_the_configuration_for_mitmweb_is_valid(tmp_path: Path) -> None:
     text = (FILES / "inspect.conf").read_text().replace("/tmp/", f"{tmp_path}/")  # noqa: S108 - the container's
     (tmp_path / "nginx.conf").write_text(text.replace("listen 8082", "listen 127.0.0.1:1"))
     program = Edge(tmp_path, ["127.0.0.1:1"], ["127.0.0.1:1"]).command()[0]
@@ -161,5 +161,5 @@ def test_the_door_to_mitmweb_is_a_configuration_too(tmp_path: Path) -> None:
     assert "syntax is ok" in done.stderr
 
 
-def test_only_our_own_variables_of_a_template_are_filled_in() -> None:
+def test_only_the_platforms_variables_of_a_template_are_replaced() -> None:
     assert fill_template("${PORTAL_HOST} $host ${uri}", {"PORTAL_HOST": "a", "PROXY_HOST": "b"}) == "a $host ${uri}"

@@ -24,17 +24,17 @@ def let_in() -> list[str]:
     return [line[1:] for line in lines if line.startswith("!")]
 
 
-def test_hadolint_is_content() -> None:
+def test_hadolint_reports_nothing() -> None:
     tool("hadolint", "Dockerfile")
 
 
-def test_the_base_is_pinned_to_a_release_and_named_once() -> None:
+def test_the_base_image_is_pinned_to_a_release_and_named_once() -> None:
     [base] = [argument for argument in of("ARG") if argument.startswith("PYTHON=")]
     assert re.fullmatch(r"PYTHON=python:3\.13\.\d+-slim-[a-z]+", base)
     assert {line.split()[0] for line in of("FROM")} == {"${PYTHON}"}
 
 
-def test_nothing_is_fetched_by_hand_and_no_list_of_packages_stays() -> None:
+def test_nothing_is_downloaded_by_hand_and_package_lists_are_removed() -> None:
     assert not of("ADD")
     assert not re.search(r"\b(curl|wget)\b|https?://", "\n".join(of("RUN")))
     for run in of("RUN"):
@@ -43,7 +43,7 @@ def test_nothing_is_fetched_by_hand_and_no_list_of_packages_stays() -> None:
             assert "rm -rf /var/lib/apt/lists/*" in run
 
 
-def test_it_runs_as_nobody_special_and_tells_how_it_is() -> None:
+def test_the_image_runs_unprivileged_and_has_a_health_check() -> None:
     assert of("USER") == ["10001:10001"]
     assert INSTRUCTIONS.index("USER 10001:10001") > max(
         number for number, line in enumerate(INSTRUCTIONS) if line.startswith(("RUN", "COPY"))
@@ -52,20 +52,20 @@ def test_it_runs_as_nobody_special_and_tells_how_it_is() -> None:
     assert of("STOPSIGNAL") == ["SIGTERM"]  # on which portal, proxy, worker and scheduler all drain
 
 
-def test_no_secret_is_in_it() -> None:
+def test_the_image_contains_no_secret() -> None:
     assert not re.search(r"(KEY|PASSWORD|SECRET|TOKEN)\w*=", "\n".join(of("ENV") + of("ARG")))
     for secret in (".env", "secrets", ".zenzefi", ".git"):
         assert not any(fnmatch.fnmatch(secret, pattern) for pattern in let_in())
 
 
-def test_what_is_let_in_is_there_and_holds_every_package_of_ours() -> None:
+def test_the_build_context_exists_and_contains_every_package() -> None:
     assert [name for name in let_in() if not (REPOSITORY / name).exists()] == []
     for module in ("addon", "jobs", "migrations", "models", "ops", "portal", "static", "templates"):
         assert module in let_in()
     assert "config.toml" in let_in()
 
 
-def test_the_environment_is_made_by_files_that_need_no_other_of_ours() -> None:
+def test_the_files_that_create_the_environment_import_no_other_module() -> None:
     [copied] = [line for line in of("COPY") if "ops/bootstrap.py" in line]
     names = {Path(name).stem for name in copied.split() if name.startswith("ops/") and name.endswith(".py")}
     for name in names:

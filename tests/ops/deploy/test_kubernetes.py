@@ -135,7 +135,7 @@ def test_every_manifest_follows_its_schema(everything: list[Manifest]) -> None:
             kubernetes_validate.validate(manifest, VERSION, strict=True)
 
 
-def test_every_file_is_used() -> None:
+def test_every_manifest_is_used() -> None:
     used = set()
     for file in (REPOSITORY / FOLDER).rglob("kustomization.yaml"):
         told = document(file)
@@ -145,7 +145,7 @@ def test_every_file_is_used() -> None:
     assert {file.name for file in files - used} == {"prometheus-adapter.yaml"}  # values for a Helm chart
 
 
-def test_every_pod_is_restricted_and_bounded(everything: list[Manifest]) -> None:
+def test_every_pod_is_restricted_and_has_limits(everything: list[Manifest]) -> None:
     seen = 0
     for manifest in filter(pod, everything):
         spec, [container] = pod(manifest), list(containers(manifest))
@@ -174,7 +174,7 @@ def test_jobs_are_hardened_as_deployments_are() -> None:
     assert deployment["spec"] == job["spec"]
 
 
-def test_services_and_budgets_and_autoscalers_find_their_pods(application: list[Manifest]) -> None:
+def test_services_budgets_and_autoscalers_select_existing_pods(application: list[Manifest]) -> None:
     pods = {
         manifest["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"]: manifest
         for manifest in application
@@ -197,7 +197,7 @@ def test_services_and_budgets_and_autoscalers_find_their_pods(application: list[
                 named(application, "Service", rule["backendRefs"][0]["name"])
 
 
-def test_a_roll_drains_before_it_ends_anything(application: list[Manifest]) -> None:
+def test_a_rolling_update_drains_before_it_stops_a_pod(application: list[Manifest]) -> None:
     settings = named(application, "ConfigMap", "settings")["data"]
     for name, own in (("portal", 20), ("proxy", int(settings["ZENZEFI_PROXY__DRAIN_SECONDS"]) + 15)):
         manifest = named(application, "Deployment", name)
@@ -211,7 +211,7 @@ def test_a_roll_drains_before_it_ends_anything(application: list[Manifest]) -> N
     assert named(application, "Deployment", "scheduler")["spec"]["strategy"] == {"type": "Recreate"}
 
 
-def test_nothing_is_reachable_that_is_not_named(application: list[Manifest]) -> None:
+def test_only_named_connections_are_allowed(application: list[Manifest]) -> None:
     policies = [manifest["spec"] for manifest in application if manifest["kind"] == "NetworkPolicy"]
     assert {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]} in policies
     stores = named(application, "NetworkPolicy", "to-stores")["spec"]["egress"]
@@ -221,7 +221,7 @@ def test_nothing_is_reachable_that_is_not_named(application: list[Manifest]) -> 
     assert world["podSelector"]["matchExpressions"][0]["values"] == ["portal", "proxy", "worker"]
 
 
-def test_what_buyers_and_settings_may_name_can_be_reached(application: list[Manifest]) -> None:
+def test_addresses_of_webhooks_and_settings_can_be_reached(application: list[Manifest]) -> None:
     [world] = named(application, "NetworkPolicy", "to-world")["spec"]["egress"]
     [hooks] = named(application, "NetworkPolicy", "to-webhooks")["spec"]["egress"]
     assert world["to"] == hooks["to"]
@@ -230,7 +230,7 @@ def test_what_buyers_and_settings_may_name_can_be_reached(application: list[Mani
     assert hooks["ports"] == [{"protocol": "TCP", "port": url_policy.FIRST_FREE_PORT, "endPort": 65535}]
 
 
-def test_secrets_are_named_and_never_written_down(everything: list[Manifest]) -> None:
+def test_secrets_are_referenced_and_never_included(everything: list[Manifest]) -> None:
     assert not [manifest for manifest in everything if manifest["kind"] == "Secret"]
     for manifest in filter(pod, everything):
         assert {"name": "secrets", "secret": {"secretName": "zenzefi", "defaultMode": 0o440}} in pod(manifest)[
@@ -250,7 +250,7 @@ def test_the_platform_starts_with_these_settings(everything: list[Manifest], tmp
     assert settings.proxy.address == "https://proxy.example.com"
 
 
-def test_backups_have_a_folder_of_their_own_users_in_a_volume(application: list[Manifest]) -> None:
+def test_backups_have_a_volume_owned_by_their_user(application: list[Manifest]) -> None:
     folder = Path(named(application, "ConfigMap", "settings")["data"]["ZENZEFI_BACKUP__FOLDER"])
     [container] = containers(named(application, "Deployment", "worker"))
     mounted = [each["mountPath"] for each in container["volumeMounts"] if each["name"] == "backups"]
@@ -258,7 +258,7 @@ def test_backups_have_a_folder_of_their_own_users_in_a_volume(application: list[
     assert mounted == [str(folder.parent)]
 
 
-def test_the_autoscaler_asks_for_what_the_adapter_makes(application: list[Manifest]) -> None:
+def test_the_autoscaler_uses_a_metric_of_the_adapter(application: list[Manifest]) -> None:
     rules = document(FOLDER / "prometheus-adapter.yaml")["rules"]["external"]
     asked = named(application, "HorizontalPodAutoscaler", "proxy")["spec"]["metrics"]
     assert [each["external"]["metric"]["name"] for each in asked] == [rule["name"]["as"] for rule in rules]

@@ -27,18 +27,18 @@ def test_workflows_follow_their_schema() -> None:
     follows_schema("dependabot", REPOSITORY / ".github/dependabot.yml")
 
 
-def test_an_auditor_of_workflows_finds_nothing() -> None:
+def test_zizmor_reports_nothing() -> None:
     tool("zizmor", "--offline", "--no-progress", "--min-severity", "medium", ".github")
 
 
-def test_actions_are_pinned_by_commit_and_say_their_version() -> None:
+def test_actions_are_pinned_by_commit_with_their_version_in_a_comment() -> None:
     for file in FILES:
         for line in file.read_text().splitlines():
             if "uses:" in line and "uses: ./" not in line:
                 assert re.search(r"uses: [\w./-]+@[0-9a-f]{40} # v?\d+\.\d+\.\d+$", line), line
 
 
-def test_nothing_is_allowed_that_is_not_asked_for_and_nothing_runs_for_ever() -> None:
+def test_workflows_have_least_permissions_and_timeouts() -> None:
     for flow in WORKFLOWS.values():
         assert flow["permissions"] == {}
         assert "concurrency" in flow
@@ -52,12 +52,12 @@ def test_nothing_is_allowed_that_is_not_asked_for_and_nothing_runs_for_ever() ->
             assert step["with"]["persist-credentials"] is False
 
 
-def test_no_secret_and_no_foreign_text_is_pasted_into_a_command() -> None:
+def test_no_secret_or_untrusted_text_is_interpolated_into_a_command() -> None:
     for step in steps():
         assert "${{" not in step.get("run", "")
 
 
-def test_commands_name_what_is_there() -> None:
+def test_commands_of_workflows_name_existing_files() -> None:
     for step in steps():
         for line in step.get("run", "").splitlines():
             word = line.strip().removeprefix("(").split()[0].rstrip(";")
@@ -67,7 +67,7 @@ def test_commands_name_what_is_there() -> None:
                 assert (REPOSITORY / path).exists(), line
 
 
-def test_every_list_of_packages_is_audited_and_renewed() -> None:
+def test_every_requirements_file_is_audited_and_updated() -> None:
     listed = subprocess.run(
         ["git", "ls-files", "*requirements*.txt"], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
@@ -77,7 +77,7 @@ def test_every_list_of_packages_is_audited_and_renewed() -> None:
     assert {folder.lstrip("/") for folder in pip["directories"]} == {file.rpartition("/")[0] for file in files}
 
 
-def test_git_trusts_the_folder_wherever_a_job_runs_in_a_container() -> None:
+def test_git_trusts_the_checkout_in_every_container_job() -> None:
     for name, job in jobs():
         if "container" in job:
             commands = [step.get("run", "") for step in job["steps"]]
@@ -85,12 +85,12 @@ def test_git_trusts_the_folder_wherever_a_job_runs_in_a_container() -> None:
             assert not any(commands[:trusted]), name
 
 
-def test_the_pythons_that_are_tested_are_those_of_the_readme() -> None:
+def test_the_tested_python_versions_are_those_of_the_readme() -> None:
     [told] = re.findall(r"Python ((?:3\.\d+)(?:(?:, | or )3\.\d+)*)", (REPOSITORY / "README.md").read_text())[:1]
     assert WORKFLOWS["test"]["jobs"]["test"]["strategy"]["matrix"]["python"] == re.findall(r"3\.\d+", told)
 
 
-def test_what_is_rolled_out_was_tested_and_scanned() -> None:
+def test_only_tested_and_scanned_images_are_deployed() -> None:
     deploy = WORKFLOWS["deploy"]["jobs"]
     assert deploy["image"]["needs"] == "test"
     assert deploy["roll"]["needs"] == "image"

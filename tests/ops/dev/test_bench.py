@@ -38,26 +38,26 @@ def results(**more: Any) -> dict[str, Any]:
     return {"machine": machine, "missing": [], "loads": [], "transfers": [], **more}
 
 
-def test_what_wrk_printed_counts_only_successes_and_every_failure() -> None:
+def test_the_result_of_wrk_counts_successes_and_failures() -> None:
     assert wrk.read(PRINTED) == wrk.Load(1980.0, 0.9, 2.5, 7.0, 32)
 
 
-def test_a_wrk_without_result_is_told_in_a_sentence() -> None:
+def test_a_missing_result_of_wrk_is_reported_in_one_sentence() -> None:
     with pytest.raises(Failure, match="wrk printed no result"):
         wrk.read("Running 1s test\n")
 
 
-def test_the_median_of_rounds_is_told_and_no_error_is_lost_in_it() -> None:
+def test_the_median_of_rounds_is_reported_with_all_errors() -> None:
     assert wrk.median_load([load(100), load(900, errors=3), load(200)]) == load(200, errors=3)
 
 
-def test_percentiles_of_a_steady_rate_are_those_of_what_was_answered() -> None:
+def test_percentiles_of_a_fixed_rate_are_those_of_the_responses() -> None:
     seen = load_clients.arrivals(101, 1, [float(number) for number in range(100)])
     assert (seen.offered, seen.errors, seen.p50, seen.p95, seen.highest) == (101, 1, 50.0, 95.0, 99.0)
     assert load_clients.arrivals(5, 5, []).p95 == 0.0
 
 
-def test_a_steady_client_counts_every_answer_and_every_failure() -> None:
+def test_a_fixed_rate_client_counts_every_response_and_every_failure() -> None:
     asked = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -77,7 +77,7 @@ def test_a_steady_client_counts_every_answer_and_every_failure() -> None:
     assert 0 < seen.p50 <= seen.highest
 
 
-def test_bars_are_judged_by_one_worker_at_32_connections() -> None:
+def test_targets_are_compared_with_one_worker_at_32_connections() -> None:
     rows = [
         row("zenzefi, 64 tokens", 5000, p95=12.0),
         row("zenzefi, 64 tokens", 90000, workers=2),
@@ -92,21 +92,21 @@ def test_bars_are_judged_by_one_worker_at_32_connections() -> None:
     }
 
 
-def test_memory_errors_and_idle_connections_are_judged_too() -> None:
+def test_memory_errors_and_idle_connections_have_targets() -> None:
     steady = {"rate": 1000, "p95": 51.0, "errors": 1, "growth_mib": 2.0}
     transfer = {"target": "zenzefi, 64 tokens", "direction": "download", "growth_mib": 40.0}
     found = report.compare_with_targets(results(transfers=[transfer], steady=steady, idle={"kib_each": 35.0}))
     assert [bar["met"] for bar in found] == [False, False, False, True, True]
 
 
-def test_a_revoke_is_judged_by_its_median_and_its_slowest() -> None:
+def test_revocation_latency_is_judged_by_its_median_and_maximum() -> None:
     row = {"revokes": 60, "loaded": True, "workers": 2, "p50": 30.0, "p95": 90.0, "highest": 1200.0}
     found = report.compare_with_targets(results(revokes=row))
     assert [(bar["measured"], bar["met"]) for bar in found] == [("30.0 ms", True), ("1200.0 ms", False)]
     assert "60 revocations under full load, until effective at every worker" in report.text(results(revokes=row))
 
 
-def test_the_table_shows_what_is_missing_and_how_a_figure_moved() -> None:
+def test_the_table_shows_missing_targets_and_changes_of_figures() -> None:
     now = results(loads=[row("mitmdump", 550), row("zenzefi, 64 tokens", 10)], missing=["wrk is not installed."])
     said = report.text(now, results(loads=[row("mitmdump", 500)]))
     assert "Left out: wrk is not installed." in said
@@ -116,7 +116,7 @@ def test_the_table_shows_what_is_missing_and_how_a_figure_moved() -> None:
     assert "MISSED" in said
 
 
-def test_the_fixed_rate_is_shown_beside_the_same_without_us() -> None:
+def test_the_fixed_rate_is_shown_beside_the_same_without_the_proxy() -> None:
     row = {"rate": 50, "seconds": 5.0, "target": "upstream", "workers": 1, "offered": 250, "growth_mib": 0.0}
     row |= {"p50": 1.0, "p95": 2.0, "p99": 3.0, "highest": 4.0, "errors": 0}
     said = report.text(results(steady_alone=row, steady=row | {"target": "zenzefi"}))
@@ -133,7 +133,7 @@ def test_a_table_aligns_text_to_the_left_and_figures_to_the_right() -> None:
     ]
 
 
-def test_memory_of_a_process_and_its_growth_are_seen() -> None:
+def test_memory_of_a_process_and_its_growth_are_measured() -> None:
     assert memory.resident([os.getpid()]) > 1024 * 1024
     assert memory.resident([2**22]) == 0
     assert os.getpid() in memory.process_tree(os.getppid())
@@ -179,7 +179,7 @@ def test_a_tiny_run_measures_everything_and_leaves_nothing_behind() -> None:
     assert "zenzefi, 64 tokens" in report.text(found)
 
 
-def test_a_missing_tool_is_named_and_the_rest_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_tool_is_reported_and_the_rest_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ops.dev.bench.targets.program", lambda _: None)
     monkeypatch.setattr(bench, "program", lambda _: None)
 

@@ -36,13 +36,13 @@ def loads(address: str, folder: Path) -> measure.Loads:
     return measure.Loads(program("wrk") or "wrk", address, folder, 1)
 
 
-def test_the_seeded_ledger_is_as_long_as_wanted_and_is_verified(shop: Committed) -> None:
+def test_the_seeded_ledger_has_the_requested_length_and_passes_verification(shop: Committed) -> None:
     found = measure.verify(shop[1], os.getpid())
     assert found["transfers"] == TRANSFERS
     assert found["seconds"] > 0
 
 
-def test_purchases_over_the_api_are_booked_and_none_fails(shop: Committed, tmp_path: Path) -> None:
+def test_all_purchases_over_the_api_are_booked(shop: Committed, tmp_path: Path) -> None:
     with serving(shop[0]) as address:
         found = loads(address, tmp_path).api(shop[1], shop[0], 10)
     assert {load.errors for load in found.values()} == {0}
@@ -53,7 +53,7 @@ def test_purchases_over_the_api_are_booked_and_none_fails(shop: Committed, tmp_p
     assert_sound(shop[1])
 
 
-def test_callbacks_are_sent_to_the_portal_and_all_of_them_are_stored(
+def test_all_callbacks_sent_to_the_portal_are_stored(
     shop: Committed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     queued: list[object] = []

@@ -20,7 +20,9 @@ SHAPE = text("""
     """)
 
 
-def test_what_is_seeded_has_the_sizes_asked_for_and_its_books_add_up(committed: tuple[Settings, Sessions]) -> None:
+def test_seeded_data_has_the_requested_sizes_and_passes_ledger_verification(
+    committed: tuple[Settings, Sessions],
+) -> None:
     settings, factory = committed
     engine = engine_of(factory)
     with engine.connect() as connection:
@@ -40,7 +42,7 @@ def test_what_is_seeded_has_the_sizes_asked_for_and_its_books_add_up(committed: 
         assert passwords.verify_password(buyer.password_hash, password)
 
 
-def test_a_database_with_people_in_it_and_production_are_left_alone(committed: tuple[Settings, Sessions]) -> None:
+def test_a_database_with_users_and_production_are_rejected(committed: tuple[Settings, Sessions]) -> None:
     settings, factory = committed
     real = settings.platform.model_copy(update={"environment": "production"})
     with pytest.raises(Failure, match="in production"):
@@ -51,7 +53,7 @@ def test_a_database_with_people_in_it_and_production_are_left_alone(committed: t
         seed(engine_of(factory), settings, Sizes.of(10, 10, 100))
 
 
-def test_sizes_that_do_not_fit_together_are_refused_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+def test_inconsistent_sizes_are_rejected_with_a_message(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="at least 10 users, 10 tokens and, for these, 210 transfers are needed"):
         Sizes.of(100, 100, 209)
     assert Sizes.of(10, 100, 10_000) == Sizes(10, 100, 10_000, 10, 97, 90)

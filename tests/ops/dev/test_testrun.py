@@ -32,19 +32,19 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return seen
 
 
-def test_everything_is_checked_and_measured_by_default(calls: list[object]) -> None:
+def test_all_checks_and_coverage_run_by_default(calls: list[object]) -> None:
     assert testrun.main([]) == 3
     assert testrun.main(["--soak"]) == 3
     assert calls == ["checks", [*testrun.COVERED, *testrun.SIDE_BY_SIDE]] * 2
     assert "--cov-fail-under=85" in testrun.COVERED
 
 
-def test_arguments_go_to_pytest_alone(calls: list[object]) -> None:
+def test_with_arguments_only_pytest_runs(calls: list[object]) -> None:
     assert testrun.main(["tests/models", "-k", "x"]) == 3
     assert calls == [["tests/models", "-k", "x"]]
 
 
-def test_a_finding_ends_the_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_check_ends_the_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(testrun, "CHECKS", (("a check", ("no_such_module",)),))
     monkeypatch.setattr("signal.signal", lambda *_: None)
 
@@ -55,7 +55,7 @@ def test_a_finding_ends_the_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "no_such_module" in output.out
 
 
-def test_a_run_has_servers_of_its_own_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_run_has_its_own_servers_and_leaves_nothing(tmp_path: Path) -> None:
     test = tmp_path / "test_inner.py"
     test.write_text(
         "import os\n"

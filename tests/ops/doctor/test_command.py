@@ -10,7 +10,7 @@ from models.database import Sessions
 from ops.doctor import __main__ as doctor
 
 
-def test_one_subject_is_examined_alone_and_its_failure_is_the_exit_code(
+def test_a_single_subject_is_checked_and_its_failure_is_the_exit_code(
     committed: tuple[Settings, Sessions],
     environment: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
@@ -25,7 +25,7 @@ def test_one_subject_is_examined_alone_and_its_failure_is_the_exit_code(
     assert doctor.main(["ledger", "--json"]) == 1
 
 
-def test_the_former_subject_payments_says_where_its_attacks_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_former_subject_payments_names_the_test_suite_that_replaced_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.main(["payments"]) == 2
     assert "./zenzefi test tests/abuse/test_payment_callbacks.py" in capsys.readouterr().err
 

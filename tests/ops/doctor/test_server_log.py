@@ -49,7 +49,7 @@ def fail_in_every_way(url: str) -> None:
     connection.close()
 
 
-def test_36_no_statement_that_fails_or_is_slow_leaves_its_values_in_the_log_of_our_server(
+def test_36_no_failed_or_slow_statement_leaves_values_in_the_server_log(
     server: PostgresServer,
 ) -> None:
     fail_in_every_way(server.url)
@@ -78,7 +78,7 @@ def test_the_doctor_finds_a_server_that_logs_values(server: PostgresServer) -> N
     engine.dispose()
 
 
-def test_compose_and_the_recipe_for_other_servers_set_what_our_own_server_is_started_with() -> None:
+def test_compose_and_the_documented_settings_match_those_of_the_private_server() -> None:
     compose = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))
     given = dict(part[2:].split("=", 1) for part in compose["services"]["postgres"]["command"][1:])
     assert given.items() >= postgres.QUIET_LOG.items()

@@ -46,7 +46,7 @@ def home(committed: tuple[Settings, Sessions], redis: Redis) -> Installation:
     return replace(installation(committed[0], hurried=False), sessions=committed[1])
 
 
-def test_when_everything_is_down_every_subject_still_has_its_line(
+def test_every_subject_is_reported_while_everything_is_down(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     given = {"DATABASE_URL": f"postgresql://zenzefi:hush-hush@{NOWHERE}/none", "REDIS_URL": f"redis://:quiet@{NOWHERE}"}
@@ -64,7 +64,7 @@ def test_when_everything_is_down_every_subject_still_has_its_line(
         assert secret not in said or secret == environment["REDIS_URL"]
 
 
-def test_settings_that_cannot_be_read_are_told_by_their_key(
+def test_unreadable_settings_are_reported_by_their_key(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", f"postgresql://nobody@{NOWHERE}/none")
@@ -76,7 +76,7 @@ def test_settings_that_cannot_be_read_are_told_by_their_key(
     assert "Release: 0.1.0" in said
 
 
-def test_a_subject_that_hangs_or_breaks_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_or_failing_subject_does_not_delay_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     def hangs(_installation: Installation) -> Iterator[Finding]:
         yield Finding("something", True, "seen in time")
         time.sleep(3)
@@ -98,7 +98,7 @@ def test_a_subject_that_hangs_or_breaks_does_not_keep_the_others_waiting(monkeyp
     ]
 
 
-def test_findings_are_told_line_by_line_and_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+def test_findings_are_printed_line_by_line_and_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     subject = Subject("doors", "every door", lambda _installation: iter(()))
     found = [
         Finding("a door is shut", True, "with opensesame"),
@@ -115,7 +115,7 @@ def test_findings_are_told_line_by_line_and_without_secrets(capsys: pytest.Captu
     ]
 
 
-def test_every_advice_has_its_section_and_every_section_its_advice() -> None:
+def test_every_advice_has_a_section_in_the_docs_and_vice_versa() -> None:
     book = (REPOSITORY / doctor.TROUBLESHOOTING).read_text(encoding="utf-8").partition("## Findings of the doctor")[2]
     sections = {heading.lower().replace(" ", "-") for heading in re.findall(r"^### (.+)$", book, re.MULTILINE)}
     assert sections == set(Section) - {Section.NOWHERE}
@@ -127,7 +127,7 @@ def test_every_advice_has_its_section_and_every_section_its_advice() -> None:
     assert {Section[name] for name in used} | {Section.PORTAL, Section.GATEWAY} == set(Section)
 
 
-def test_packages_that_differ_from_the_pins_are_named(tmp_path: Path) -> None:
+def test_packages_that_differ_from_the_pins_are_reported(tmp_path: Path) -> None:
     pins = tmp_path / "requirements.txt"
     pins.write_text("# of a test\nFlask==0.1\nnot-there-at-all==1.0\nrq==0.2 ; python_version < '3.0'\n")
     finding = versions.packages(pins)
@@ -136,7 +136,7 @@ def test_packages_that_differ_from_the_pins_are_named(tmp_path: Path) -> None:
     assert problems(versions.examine(None)) == {}
 
 
-def test_a_sound_database_is_well_and_what_is_missing_in_it_is_named(home: Installation) -> None:
+def test_a_complete_database_passes_and_missing_objects_are_reported(home: Installation) -> None:
     assert problems(databases.examine_postgres(home)).keys() <= {"Database connections are available"}
     with home.sessions.begin() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
@@ -150,7 +150,7 @@ def test_a_sound_database_is_well_and_what_is_missing_in_it_is_named(home: Insta
     assert is_super or found["The database role can read and write every table"] is BAD
 
 
-def test_a_server_that_we_do_not_know_is_named(home: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_server_is_reported(home: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     what = "PostgreSQL answers and its version is supported"
     monkeypatch.setattr(databases, "NEWEST_POSTGRES", 12)
     assert problems(databases.examine_postgres(home))[what] is WARNING
@@ -161,7 +161,7 @@ def test_a_server_that_we_do_not_know_is_named(home: Installation, monkeypatch: 
     assert problems(databases.examine_redis(home)) == {"Redis answers and its version is supported": BAD}
 
 
-def test_a_redis_that_throws_things_away_is_found(home: Installation, redis: Redis) -> None:
+def test_a_redis_that_evicts_keys_is_reported(home: Installation, redis: Redis) -> None:
     redis.config_set("maxmemory-policy", "allkeys-lru")
     redis.config_set("maxmemory", "1")
     try:
@@ -172,7 +172,7 @@ def test_a_redis_that_throws_things_away_is_found(home: Installation, redis: Red
     assert found == {"Redis evicts nothing": BAD, "Redis has free memory": BAD}
 
 
-def test_clocks_that_differ_are_found(home: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_differing_clocks_are_reported(home: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     assert problems(clocks.examine(home)) == {}
     right = clock.now
     monkeypatch.setattr(clock, "now", lambda: right() + timedelta(seconds=5))
@@ -185,7 +185,7 @@ def test_clocks_that_differ_are_found(home: Installation, monkeypatch: pytest.Mo
     }
 
 
-def test_books_that_do_not_add_up_or_were_not_proved_lately_are_found(home: Installation, time: Clock) -> None:
+def test_failed_or_overdue_ledger_verification_is_reported(home: Installation, time: Clock) -> None:
     nightly, sound = "The ledger is verified each night", "Ledger verification passes"
     assert problems(ledger.examine(home)) == {nightly: WARNING}
     with home.sessions.begin() as session:
@@ -199,7 +199,7 @@ def test_books_that_do_not_add_up_or_were_not_proved_lately_are_found(home: Inst
     assert problems(ledger.examine(home)) == {nightly: BAD, sound: BAD}
 
 
-def test_an_audit_log_that_was_changed_or_is_not_sealed_is_found(home: Installation, time: Clock) -> None:
+def test_an_altered_or_unchained_audit_log_is_reported(home: Installation, time: Clock) -> None:
     proved, sealed, holds = (
         "The audit log is verified each night",
         "New audit rows are chained",
@@ -221,7 +221,9 @@ def test_an_audit_log_that_was_changed_or_is_not_sealed_is_found(home: Installat
     assert problems(audit_log.examine(home)) == {proved: BAD, holds: BAD}
 
 
-def test_a_large_shop_in_a_hurry_proves_the_sum_alone(home: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quick_run_on_a_large_database_checks_only_the_sum(
+    home: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ledger, "QUICK_TRANSFERS", -2)
     what, hurried = "The sum over all accounts is zero", replace(home, is_quick=True)
     assert what not in problems(ledger.examine(hurried))
@@ -247,7 +249,7 @@ def test_an_installation_without_worker_scheduler_or_gateway_is_reported(home: I
     }  # fmt: skip
 
 
-def test_jobs_that_wait_too_long_or_failed_are_told(
+def test_overdue_and_failed_jobs_are_reported(
     home: Installation, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = Queue(job_queues.QUEUE, connection=redis)
@@ -262,7 +264,7 @@ def test_jobs_that_wait_too_long_or_failed_are_told(
     assert problems(queues.examine(home))["zenzefi is short"] is BAD
 
 
-def test_mails_that_wait_or_were_given_up_are_told(home: Installation, time: Clock) -> None:
+def test_overdue_and_permanently_failed_mails_are_reported(home: Installation, time: Clock) -> None:
     assert problems(queues.examine_pending(home)) == {}
     alice = person(home.sessions, "alice")
     with home.sessions.begin() as session:
@@ -291,7 +293,7 @@ def write_backup(tmp_path: Path) -> Callable[..., Manifest]:
     return write
 
 
-def test_a_backup_that_is_missing_old_or_broken_is_found(tmp_path: Path, write_backup: Callable[..., Any]) -> None:
+def test_a_missing_old_or_broken_backup_is_reported(tmp_path: Path, write_backup: Callable[..., Any]) -> None:
     nightly, fresh, whole = (
         "Backups are made each night",
         "The newest backup is recent",
@@ -307,7 +309,9 @@ def test_a_backup_that_is_missing_old_or_broken_is_found(tmp_path: Path, write_b
     assert problems(backups.examine(real)) == {fresh: BAD, "Backups are encrypted": WARNING}
 
 
-def test_a_full_disk_too_few_files_and_large_logs_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_a_low_file_limit_and_large_logs_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = installation(data=tmp_path, proxy__connections="1000000000")
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "access.log").write_bytes(b"x" * 100)
@@ -319,12 +323,12 @@ def test_a_full_disk_too_few_files_and_large_logs_are_found(tmp_path: Path, monk
     assert found["A worker can open enough files"] is WARNING
 
 
-def test_lengths_of_time_are_told_as_people_tell_them() -> None:
+def test_durations_are_printed_in_natural_units() -> None:
     told = [duration(seconds) for seconds in (0.0123, 59, 600, 36000, 10**6)]
     assert told == ["12 ms", "59 s", "10 min", "10 h", "12 days"]
 
 
-def test_a_running_up_is_found_at_the_ports_that_it_chose(tmp_path: Path) -> None:
+def test_a_running_installation_is_found_at_its_ports(tmp_path: Path) -> None:
     folders = Folders(tmp_path)
     folders.make()
     save_chosen_settings(folders, {"ZENZEFI_PORTAL__PORT": "4711", "ZENZEFI_PROXY__PORT": "4712"})
@@ -335,7 +339,7 @@ def test_a_running_up_is_found_at_the_ports_that_it_chose(tmp_path: Path) -> Non
     assert settings_of(tmp_path, told).portal.port == 8000
 
 
-def test_backups_are_where_up_keeps_them_while_nothing_runs_too(tmp_path: Path) -> None:
+def test_the_backup_folder_of_a_stopped_installation_is_found(tmp_path: Path) -> None:
     told = {"DATABASE_URL": f"postgresql://nobody@{NOWHERE}/none", "REDIS_URL": f"redis://{NOWHERE}"}
     assert settings_of(tmp_path, {**told, **SECRETS}).backup.folder == ""
     Folders(tmp_path).make()

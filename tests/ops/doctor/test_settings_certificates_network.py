@@ -73,14 +73,14 @@ def answering(status: int, body: bytes, certificate: Path | None = None) -> Iter
         (404, b"", BAD),
     ],
 )
-def test_portal_and_gateway_are_judged_by_what_they_say(status: int, body: bytes, level: Level | None) -> None:
+def test_portal_and_gateway_are_judged_by_their_health_reports(status: int, body: bytes, level: Level | None) -> None:
     with answering(status, body) as place:
         home = replace(installation(), portal=f"http://{place}", gateway=f"http://{place}")
         for examine in (connectivity.examine_portal, connectivity.examine_gateway):
             assert set(problems(examine(home)).values()) == ({level} if level else set())
 
 
-def test_another_program_on_our_port_is_told_apart_from_a_portal_that_is_down() -> None:
+def test_another_program_on_the_port_is_distinguished_from_a_stopped_portal() -> None:
     [finding] = connectivity.examine_portal(installation())
     assert finding.seen == f"nothing listens at http://{NOWHERE}"
     with answering(200, b"hello") as place:
@@ -88,7 +88,7 @@ def test_another_program_on_our_port_is_told_apart_from_a_portal_that_is_down() 
     assert "Another program listens there" in finding.do
 
 
-def test_an_upstream_is_asked_at_each_of_its_addresses() -> None:
+def test_every_address_of_the_upstream_is_checked() -> None:
     with answering(204, b"") as good, answering(500, b"") as broken:
         addresses = f'["{good}", "{broken}", "{NOWHERE}"]'
         home = installation(upstream__url="http://sold.example", upstream__addresses=addresses)
@@ -98,7 +98,7 @@ def test_an_upstream_is_asked_at_each_of_its_addresses() -> None:
     assert problems(connectivity.examine_upstream(installation())) == {"An upstream is configured": WARNING}
 
 
-def test_a_mail_server_is_greeted_and_sent_nothing() -> None:
+def test_the_mail_server_is_checked_without_sending_mail() -> None:
     with fake_smtp_server.running() as sink:
         given = {"mail__smtp_host": "127.0.0.1", "mail__smtp_port": str(sink.port), "mail__smtp_starttls": "false"}
         assert problems(mail_server.examine(installation(**given))) == {}
@@ -138,7 +138,7 @@ def test_the_cause_is_named_when_mail_cannot_be_sent(tmp_path: Path, monkeypatch
     assert "cannot be resolved" in finding.seen
 
 
-def test_a_bucket_without_the_newest_backup_is_found(tmp_path: Path) -> None:
+def test_a_bucket_without_the_newest_backup_is_reported(tmp_path: Path) -> None:
     what, folder = "Backups are copied to a bucket", str(tmp_path)
     with mock_aws():
         away = installation(
@@ -157,7 +157,7 @@ def test_a_bucket_without_the_newest_backup_is_found(tmp_path: Path) -> None:
     assert problems(connectivity.examine_bucket(installation(**production()))) == {what: WARNING}
 
 
-def test_short_keys_and_files_that_others_can_read_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_keys_and_world_readable_files_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guessed, readable = "The keys are strong", "Only this user can read the secrets"
     folder = tmp_path / "secrets"
     folder.mkdir(mode=0o700)
@@ -178,7 +178,7 @@ def test_short_keys_and_files_that_others_can_read_are_found(tmp_path: Path, mon
     assert problems(configuration.examine(real))[guessed] is BAD
 
 
-def test_unwise_settings_are_told_by_what_they_cost() -> None:
+def test_risky_settings_are_reported_with_their_consequences() -> None:
     found = problems(configuration.examine(installation(portal__host="0.0.0.0", proxy__host="192.0.2.7")))  # noqa: S104 - the fault
     assert found == {"Only this machine can reach a development installation": WARNING}
     clear = {"DATABASE_URL": "postgresql://a@db.example/z", "REDIS_URL": "redis://cache.example/0"}
@@ -196,7 +196,7 @@ def test_unwise_settings_are_told_by_what_they_cost() -> None:
     )
 
 
-def test_every_secret_of_the_settings_is_known_so_that_none_is_printed() -> None:
+def test_every_secret_setting_is_known_and_never_printed() -> None:
     given = settings(mail__smtp_password="a mail password", database__url="postgresql://a:db-secret@h/z")
     hidden = configuration.secrets_of(given)
     assert {"a mail password", "db-secret", given.portal.secret_key.get_secret_value()} <= hidden
@@ -240,7 +240,7 @@ def written(path: Path, key: ec.EllipticCurvePrivateKey, *chain: x509.Certificat
     return path
 
 
-def test_a_certificate_file_is_held_to_its_dates_its_name_and_its_chain(tmp_path: Path) -> None:
+def test_a_certificate_file_is_checked_for_dates_name_and_chain(tmp_path: Path) -> None:
     def found(*chain: x509.Certificate, host: str = "proxy.example", key: Any = None) -> dict[str, Level]:
         path = str(written(tmp_path / "all.pem", key or leaf[1], *chain))
         home = installation(proxy__tls_certificate=path, proxy__public_url=f"http://{host}")
@@ -262,7 +262,7 @@ def test_a_certificate_file_is_held_to_its_dates_its_name_and_its_chain(tmp_path
     assert found(leaf[0]) == {"is issued by an authority": WARNING}
 
 
-def test_what_buyers_are_shown_is_judged_as_their_browser_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_served_certificates_are_checked_as_a_browser_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = issue("An authority")
     authorities = written(tmp_path / "root.pem", root[1], root[0])
     monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
@@ -279,5 +279,5 @@ def test_what_buyers_are_shown_is_judged_as_their_browser_does(tmp_path: Path, m
     assert set(problems(certificates.examine(gone)).values()) == {BAD}
 
 
-def test_an_authority_that_cannot_be_read_is_found() -> None:
+def test_an_unreadable_ca_file_is_reported() -> None:
     assert set(problems(certificates.examine(installation(upstream__ca_file="/no/such/file"))).values()) == {BAD}

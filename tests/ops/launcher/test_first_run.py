@@ -10,7 +10,7 @@ from models.database import Sessions
 from ops.bootstrap import REPOSITORY
 
 
-def test_a_database_that_is_newer_than_the_code_is_left_alone_and_told_of(
+def test_a_database_newer_than_the_code_is_left_unchanged_and_reported(
     committed: tuple[Settings, Sessions], environment: dict[str, str]
 ) -> None:
     settings, sessions = committed

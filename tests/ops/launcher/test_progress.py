@@ -52,7 +52,7 @@ def test_a_part_that_serves_is_progress_for_the_others(tmp_path: Path) -> None:
     assert list(dict.fromkeys(seen)) == ["waiting for one, two", "waiting for two"]
 
 
-def test_parts_that_hang_are_named_and_given_up(tmp_path: Path) -> None:
+def test_hanging_parts_are_reported_and_the_start_fails(tmp_path: Path) -> None:
     supervisor = Supervisor(tmp_path / "processes.json")
     parts = [part(tmp_path, HANGING, name="one", seconds=0), part(tmp_path, HANGING, name="two", seconds=60)]
     try:

@@ -38,7 +38,7 @@ def status(url: str) -> int:
         return int(reply.status)
 
 
-def test_up_starts_everything_tells_it_and_stops_on_ctrl_c(installation: StubInstallation) -> None:
+def test_up_starts_everything_prints_a_summary_and_stops_on_ctrl_c(installation: StubInstallation) -> None:
     installation.environment["SOMEBODYS_API_KEY"] = "a secret of the caller's shell"
     process, ready = installation.up("--workers", "2")
 
@@ -106,7 +106,7 @@ def command(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
-def test_a_stop_takes_grandchildren_with_it(installation: StubInstallation) -> None:
+def test_a_stop_ends_grandchildren_too(installation: StubInstallation) -> None:
     process, _ = installation.up()
     assert any("time.sleep(600)" in command(process.pid) for process in installation.processes())
 
@@ -121,7 +121,7 @@ def workers(installation: StubInstallation) -> list[int]:
     return list(json.loads(installation.ready_file.read_text())["pids"]["proxy"])
 
 
-def test_a_proxy_worker_that_dies_is_replaced_and_the_ready_file_follows(installation: StubInstallation) -> None:
+def test_a_proxy_worker_that_dies_is_replaced_and_the_ready_file_is_updated(installation: StubInstallation) -> None:
     _, ready = installation.up("--workers", "2")
     dead, other = ready["pids"]["proxy"]
 
@@ -132,7 +132,7 @@ def test_a_proxy_worker_that_dies_is_replaced_and_the_ready_file_follows(install
     assert status(ready["proxy_url"] + "/_zenzefi/ready") == 200
 
 
-def test_a_proxy_supervisor_that_dies_takes_its_workers_along_and_is_replaced(installation: StubInstallation) -> None:
+def test_a_proxy_supervisor_that_dies_ends_its_workers_and_is_replaced(installation: StubInstallation) -> None:
     _, ready = installation.up("--workers", "2")
     rows = json.loads((installation.data / "run/processes.json").read_text())["processes"]
 
@@ -143,7 +143,7 @@ def test_a_proxy_supervisor_that_dies_takes_its_workers_along_and_is_replaced(in
     assert status(ready["proxy_url"] + "/_zenzefi/ready") == 200
 
 
-def test_what_dies_is_started_again_and_the_ready_file_follows(installation: StubInstallation) -> None:
+def test_a_part_that_dies_is_restarted_and_the_ready_file_is_updated(installation: StubInstallation) -> None:
     process, ready = installation.up()
 
     os.kill(ready["pids"]["scheduler"], signal.SIGKILL)
@@ -159,7 +159,7 @@ def test_what_dies_is_started_again_and_the_ready_file_follows(installation: Stu
     assert "scheduler was killed by SIGKILL" in errors
 
 
-def test_it_runs_below_a_folder_that_only_its_user_may_enter(installation: StubInstallation) -> None:
+def test_up_runs_below_a_private_folder(installation: StubInstallation) -> None:
     installation.data.parent.chmod(0o700)
     closed = installation.data.parent / "closed"
     closed.mkdir(mode=0o700)
@@ -171,7 +171,7 @@ def test_it_runs_below_a_folder_that_only_its_user_may_enter(installation: StubI
 
 
 @pytest.mark.parametrize("folder", ["with space", "n" * 90])
-def test_any_name_of_the_data_folder_will_do(installation: StubInstallation, folder: str) -> None:
+def test_any_name_of_the_data_folder_works(installation: StubInstallation, folder: str) -> None:
     installation.data = installation.data.parent / folder
 
     _, ready = installation.up()
@@ -179,7 +179,7 @@ def test_any_name_of_the_data_folder_will_do(installation: StubInstallation, fol
     assert ready["demo_token"] == "demo-1"
 
 
-def test_it_runs_as_an_ordinary_user(installation: StubInstallation) -> None:
+def test_up_runs_as_an_ordinary_user(installation: StubInstallation) -> None:
     prefix = USER_NAMESPACE if os.geteuid() == 0 else ()
 
     _, ready = installation.up(prefix=prefix)
@@ -187,7 +187,7 @@ def test_it_runs_as_an_ordinary_user(installation: StubInstallation) -> None:
     assert not gone(ready["pids"]["postgres"])
 
 
-def test_a_second_up_on_the_same_data_says_so(installation: StubInstallation) -> None:
+def test_a_second_up_on_the_same_data_folder_is_rejected(installation: StubInstallation) -> None:
     process, _ = installation.up()
 
     sentence = installation.refuses()
@@ -196,7 +196,7 @@ def test_a_second_up_on_the_same_data_says_so(installation: StubInstallation) ->
     assert installation.ready_file.exists()
 
 
-def test_a_taken_port_is_named_with_the_option_that_changes_it(installation: StubInstallation) -> None:
+def test_a_taken_port_is_reported_with_the_option_that_changes_it(installation: StubInstallation) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -219,7 +219,9 @@ def test_a_taken_port_is_named_with_the_option_that_changes_it(installation: Stu
         (["--portal-port", "70000"], "it must be a number from 0 to 65535"),
     ],
 )
-def test_a_wrong_option_is_one_sentence(installation: StubInstallation, options: list[str], said: str) -> None:
+def test_an_invalid_option_is_reported_in_one_sentence(
+    installation: StubInstallation, options: list[str], said: str
+) -> None:
     assert said in installation.refuses(*options)
 
 
@@ -237,7 +239,9 @@ def test_a_wrong_option_is_one_sentence(installation: StubInstallation, options:
         ("ZENZEFI_SERVERS", "none", "No PostgreSQL was found"),
     ],
 )
-def test_a_wrong_variable_is_one_sentence(installation: StubInstallation, variable: str, value: str, said: str) -> None:
+def test_an_invalid_variable_is_reported_in_one_sentence(
+    installation: StubInstallation, variable: str, value: str, said: str
+) -> None:
     installation.environment[variable] = value
 
     sentence = installation.refuses()
@@ -246,7 +250,7 @@ def test_a_wrong_variable_is_one_sentence(installation: StubInstallation, variab
     assert "hidden" not in sentence
 
 
-def test_servers_that_are_configured_are_used_and_not_started(installation: StubInstallation) -> None:
+def test_configured_servers_are_used_and_not_started(installation: StubInstallation) -> None:
     installation.environment |= {"DATABASE_URL": os.environ["DATABASE_URL"], "REDIS_URL": os.environ["REDIS_URL"]}
 
     process, ready = installation.up("--upstream", "http://127.0.0.1:9")
@@ -258,7 +262,7 @@ def test_servers_that_are_configured_are_used_and_not_started(installation: Stub
     assert "does not answer now" in errors
 
 
-def test_a_part_that_ends_while_starting_is_named_with_its_last_words(installation: StubInstallation) -> None:
+def test_a_part_that_ends_while_starting_is_reported_with_its_last_output(installation: StubInstallation) -> None:
     (installation.folder / "jobs/scheduler.py").write_text("raise SystemExit('the timetable is lost')")
 
     sentence = installation.refuses()
@@ -267,7 +271,7 @@ def test_a_part_that_ends_while_starting_is_named_with_its_last_words(installati
     assert installation.processes() == []
 
 
-def test_a_password_that_a_failed_start_did_not_show_is_shown_by_the_next(installation: StubInstallation) -> None:
+def test_a_password_not_shown_by_a_failed_start_is_shown_by_the_next(installation: StubInstallation) -> None:
     good = (installation.folder / "jobs/scheduler.py").read_text()
     (installation.folder / "jobs/scheduler.py").write_text("raise SystemExit(1)")
     installation.refuses()
@@ -278,13 +282,13 @@ def test_a_password_that_a_failed_start_did_not_show_is_shown_by_the_next(instal
     assert ready["admin_password"] == (installation.data / "secrets/admin.password").read_text().strip()
 
 
-def test_a_data_folder_that_is_a_file_is_one_sentence(installation: StubInstallation) -> None:
+def test_a_data_folder_that_is_a_file_is_reported_in_one_sentence(installation: StubInstallation) -> None:
     installation.data.write_text("")
 
     assert installation.refuses() == f"The data folder {installation.data} cannot be used: File exists."
 
 
-def test_a_data_folder_of_another_postgresql_is_one_sentence(installation: StubInstallation) -> None:
+def test_a_data_folder_of_another_postgresql_is_reported_in_one_sentence(installation: StubInstallation) -> None:
     first, _ = installation.up()
     first.send_signal(signal.SIGTERM)
     first.wait(30)
@@ -294,7 +298,7 @@ def test_a_data_folder_of_another_postgresql_is_one_sentence(installation: StubI
     assert installation.refuses().startswith("The data folder belongs to PostgreSQL 9, and only version ")
 
 
-def test_a_full_disk_is_one_sentence(installation: StubInstallation) -> None:
+def test_a_full_disk_is_reported_in_one_sentence(installation: StubInstallation) -> None:
     installation.data.mkdir()
     small_disk = ("unshare", "--map-root-user", "--mount", "sh", "-c", MOUNT, str(installation.data))
 

@@ -65,7 +65,7 @@ def told(answer: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_it_speaks_the_protocol_on_standard_input_and_changes_nothing_unasked(
+def test_the_server_speaks_mcp_on_standard_input_and_is_read_only_by_default(
     read_tools: ReadTools, environment_of: dict[str, str], committed: Committed
 ) -> None:
     hello, tools, users, bad, unknown = talk(
@@ -87,7 +87,7 @@ def test_it_speaks_the_protocol_on_standard_input_and_changes_nothing_unasked(
     assert read_tools.show_user("alice@example.test")["is_active"] is True
 
 
-def test_with_the_switch_it_changes_in_the_admins_name(
+def test_with_write_access_changes_are_made_in_the_admins_name(
     read_tools: ReadTools, environment_of: dict[str, str], committed: Committed
 ) -> None:
     arguments = {"user": "alice@example.test", "amount": "-2.00", "reason": "Test", "key": str(uuid.uuid4())}
@@ -101,7 +101,7 @@ def test_with_the_switch_it_changes_in_the_admins_name(
     assert read_tools.find_users("alice")["items"][0]["currency_balance"] == "80.00"
 
 
-def test_over_http_it_serves_clients_with_the_key_on_loopback(
+def test_over_http_only_clients_with_the_key_are_served_on_loopback(
     read_tools: ReadTools, environment_of: dict[str, str]
 ) -> None:
     port = free_port()

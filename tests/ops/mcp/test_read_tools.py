@@ -16,7 +16,7 @@ from ops.mcp.write_tools import AGENT, WriteTools
 from tests.ops.mcp.conftest import Committed
 
 
-def test_everything_can_be_looked_up_and_no_secret_is_told(read_tools: ReadTools, redis: Redis) -> None:
+def test_every_read_tool_works_and_returns_no_secret(read_tools: ReadTools, redis: Redis) -> None:
     report = {"database": Check(True, 0.001), "redis": Check(True, 0.001), "upstream": Check(None)}
     redis.set(health_report.REPORT_KEY, health_report.as_json(report))
     [alice] = read_tools.find_users("alice")["items"]
@@ -40,7 +40,7 @@ def test_everything_can_be_looked_up_and_no_secret_is_told(read_tools: ReadTools
     assert "hash" not in said
 
 
-def test_what_changes_something_is_audited_as_the_admin(read_tools: ReadTools, committed: Committed) -> None:
+def test_changes_are_audited_as_the_admin(read_tools: ReadTools, committed: Committed) -> None:
     settings, factory = committed
     write_tools = WriteTools(factory, settings, admin="dana@example.test")
     [alice] = write_tools.find_users("alice")["items"]
@@ -67,6 +67,6 @@ def test_what_changes_something_is_audited_as_the_admin(read_tools: ReadTools, c
 
 
 @pytest.mark.parametrize("name", ["alice@example.test", "nobody@example.test", ""])
-def test_changes_are_made_in_an_admins_name_only(read_tools: ReadTools, committed: Committed, name: str) -> None:
+def test_changes_require_an_admin(read_tools: ReadTools, committed: Committed, name: str) -> None:
     with pytest.raises(Failure, match="not an active admin"):
         WriteTools(committed[1], committed[0], admin=name)

@@ -53,13 +53,13 @@ def declared() -> set[str]:
     return ours | set(rules("record")) | BUILT_IN
 
 
-def test_prometheus_takes_the_configuration_and_the_rules_do_what_their_tests_say() -> None:
+def test_prometheus_accepts_the_configuration_and_the_rule_tests_pass() -> None:
     run("promtool", "check", "config", str(PROMETHEUS / "prometheus.yml"))
     tests = sorted(map(str, PROMETHEUS.glob("tests/*.test.yml")))
     assert run("promtool", "test", "rules", *tests).count("SUCCESS") == len(tests) == 2
 
 
-def test_alertmanager_takes_the_example() -> None:
+def test_alertmanager_accepts_the_example() -> None:
     run("amtool", "check-config", "ops/monitoring/alertmanager/alertmanager.yml")
     named = set(
         re.findall(r"[A-Z][a-z]+(?:[A-Z][a-z]+)+", (ROOT / "ops/monitoring/alertmanager/alertmanager.yml").read_text())
@@ -67,7 +67,7 @@ def test_alertmanager_takes_the_example() -> None:
     assert named - set(rules("alert")) == set()
 
 
-def test_every_alert_has_a_test_of_its_own_name_and_says_what_to_do() -> None:
+def test_every_alert_has_a_test_of_its_own_name_and_a_runbook() -> None:
     alerts = rules("alert")
     tested = {
         test["name"]
@@ -88,7 +88,7 @@ def test_every_alert_has_a_test_of_its_own_name_and_says_what_to_do() -> None:
         assert f"after {alert['for']}:" in section if "for" in alert else "after" not in section.partition(":")[0]
 
 
-def test_rules_ask_for_nothing_that_nobody_answers_with() -> None:
+def test_rules_query_only_metrics_that_exist() -> None:
     known = declared()
     unknown = {
         name: names_in(rule["expr"]) - known
@@ -99,7 +99,7 @@ def test_rules_ask_for_nothing_that_nobody_answers_with() -> None:
     assert unknown == {}
 
 
-def test_the_alert_for_jobs_that_do_not_succeed_knows_all_that_are_due_often() -> None:
+def test_the_alert_for_failing_jobs_covers_all_frequent_jobs() -> None:
     patterns = re.findall(r'task=~?"([^"]+)"', rules("alert")["JobNotSucceeding"]["expr"])
     names = {task.job for task in SCHEDULE} | ON_DEMAND
     watched = {name for name in names if any(re.fullmatch(pattern, name) for pattern in patterns)}
@@ -116,7 +116,7 @@ def test_the_document_has_every_metric_as_it_is_declared() -> None:
     ]
 
 
-def test_the_readme_names_every_package_that_the_tests_are_given() -> None:
+def test_the_readme_names_every_package_that_the_tests_need() -> None:
     wanted = re.search(r'^wanted="(.*?)"', (ROOT / ".ci" / "packages").read_text(), re.DOTALL | re.MULTILINE)
     line = re.search(r"`apt-get install (chromium .*?)`", (ROOT / "README.md").read_text())
     assert wanted

@@ -46,14 +46,14 @@ def test_a_stubborn_child_is_killed(tmp_path: Path) -> None:
     assert part.process.returncode == -signal.SIGKILL
 
 
-def test_a_child_that_ends_at_once_is_reported_with_its_last_words(tmp_path: Path) -> None:
+def test_a_child_that_ends_at_once_is_reported_with_its_last_output(tmp_path: Path) -> None:
     part = child(tmp_path, "raise SystemExit('no such luck')", ready=lambda _: False)
 
     with pytest.raises(Failure, match="part ended with exit code 1: no such luck"):
         part.start()
 
 
-def test_a_child_that_never_answers_is_ended(tmp_path: Path) -> None:
+def test_a_child_that_never_becomes_ready_is_ended(tmp_path: Path) -> None:
     part = child(tmp_path, "import time; time.sleep(60)", ready=lambda _: False)
 
     with pytest.raises(Failure, match="part made no progress for 0 s"):
@@ -62,7 +62,7 @@ def test_a_child_that_never_answers_is_ended(tmp_path: Path) -> None:
     assert gone(part.pid)
 
 
-def test_a_program_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_program_is_reported_in_one_sentence(tmp_path: Path) -> None:
     facts = {"log": tmp_path / "log", "environment": {}, "ready": lambda _: False}
     part = Child(name="part", command=["/no/such/program"], **facts)
 
@@ -70,7 +70,7 @@ def test_a_program_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
         part.start()
 
 
-def test_a_log_that_has_grown_large_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_log_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ops.processes.child.LARGEST_LOG", 3)
     (tmp_path / "part.log").write_text("long enough")
     part = child(tmp_path, "")
@@ -96,7 +96,7 @@ def test_processes_are_found_by_the_mark_they_carry(tmp_path: Path) -> None:
             process.wait()
 
 
-def test_a_record_names_no_process_that_only_has_the_same_number(tmp_path: Path) -> None:
+def test_a_recycled_process_id_is_not_taken_for_the_recorded_process(tmp_path: Path) -> None:
     record = tmp_path / "processes.json"
     stale.write_record(record, {"me": os.getpid(), "gone": 2**22})
     assert [found.pid for found in stale.read_record(record)] == [os.getpid()]
@@ -110,7 +110,7 @@ def test_a_record_names_no_process_that_only_has_the_same_number(tmp_path: Path)
     assert stale.read_record(record) == []
 
 
-def test_what_another_boot_wrote_down_is_forgotten(tmp_path: Path) -> None:
+def test_records_of_another_boot_are_ignored(tmp_path: Path) -> None:
     record = tmp_path / "processes.json"
     stale.write_record(record, {"me": os.getpid()})
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -119,7 +119,7 @@ def test_what_another_boot_wrote_down_is_forgotten(tmp_path: Path) -> None:
     assert stale.read_record(record) == []
 
 
-def test_a_child_that_keeps_ending_is_started_ever_more_slowly(
+def test_a_child_that_keeps_ending_is_restarted_with_growing_delays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     part = child(tmp_path, "")
@@ -138,7 +138,7 @@ def test_a_child_that_keeps_ending_is_started_ever_more_slowly(
     assert "restarting it in 2 s" in said
 
 
-def test_a_port_that_is_taken_is_known_as_such() -> None:
+def test_a_taken_port_is_detected() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -148,7 +148,7 @@ def test_a_port_that_is_taken_is_known_as_such() -> None:
     assert ports.bind_error("203.0.113.1", port).startswith("cannot be used at 203.0.113.1")
 
 
-def test_mails_of_the_log_are_shown_once_they_are_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mails_in_the_log_are_shown_once_they_are_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "worker.log"
     log.write_text("mail: of an earlier run\n")
     tail = MailTail(log)

