@@ -9,12 +9,13 @@ from typing import cast
 from mitmproxy import ctx
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.connection import Client
-from mitmproxy.proxy.layer import NextLayer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import Layer, NextLayer
 from mitmproxy.proxy.layers.tls import ClientTLSLayer
 
 from addon.http1.connection.closed_clients import ClosedClientDetector
 from addon.http1.connection.context import WorkerContext
-from addon.http1.connection.events import ClientClosed
+from addon.http1.connection.events import ClientClosed, ConnectionSockets
 from addon.http1.connection.handler_sockets import ClosingTransports, HandlerSockets
 from addon.http1.connection.layer import Http1Layer
 from addon.http1.observe.mitmproxy_observer import FlowObserver, is_observed
@@ -37,7 +38,7 @@ class Http1:
         self.client_tls = client_tls
         self._closing = ClosingTransports()
         self._closed_clients = ClosedClientDetector()
-        self._sockets: dict[str, HandlerSockets] = {}
+        self._sockets: dict[str, ConnectionSockets] = {}
         self._layers: dict[str, Http1Layer] = {}
         self._overloaded: set[str] = set()
         self._sweeper: asyncio.Task[None] | None = None
@@ -88,28 +89,35 @@ class Http1:
             await observer.close()
 
     def client_connected(self, client: Client) -> None:
-        """Register the connection, and refuse it above the limits."""
-        limits = self.worker_context.limits
+        """Register a connection that mitmproxy's own handler serves, and refuse it above the limits."""
         proxyserver = cast(Proxyserver, ctx.master.addons.lookup["proxyserver"])
         handler = proxyserver.connections[client.id]
-        sockets = self._sockets[client.id] = HandlerSockets(handler, self._closing, limits.flush_seconds)
-        registry = self.worker_context.registry
+        if not self.accept(client, HandlerSockets(handler, self.abort_unless_flushed)):
+            client.error = "too many connections"
+
+    def accept(self, client: Client, sockets: ConnectionSockets) -> bool:
+        """Register a connection; return False where it is to be closed at once, because there are far too many."""
+        limits, registry = self.worker_context.limits, self.worker_context.registry
+        self._sockets[client.id] = sockets
         mine = registry.add_connection(client, sockets, self.worker_context.clock() + limits.head_seconds)
         everyone, per_address = registry.connections, limits.connections_per_address
         if is_in(client.peername[0], self.worker_context.rules.trusted_proxies):
             per_address = 0  # Many clients come through it.
+        self._closed_clients.watch(sockets)
         if everyone > limits.connections or (per_address and mine > per_address):
             self._overloaded.add(client.id)
             # A few get a response; in a flood, connections are closed without one.
-            if everyone > 2 * limits.connections or (per_address and mine > 2 * per_address):
-                client.error = "too many connections"
-        self._closed_clients.watch(sockets)
+            return not (everyone > 2 * limits.connections or (per_address and mine > 2 * per_address))
+        return True
+
+    def abort_unless_flushed(self, transport: asyncio.WriteTransport) -> None:
+        """Abort a transport that is being closed if the peer does not take its last bytes in time."""
+        self._closing.add(transport, time.monotonic() + self.worker_context.limits.flush_seconds)
 
     def client_disconnected(self, client: Client) -> None:
         """Remove the connection, and report the end of its exchange."""
-        sockets = self._sockets.pop(client.id, None)
-        if sockets is not None:
-            self._closed_clients.forget(sockets)
+        self._sockets.pop(client.id, None)
+        self._closed_clients.forget(client.id)
         self._overloaded.discard(client.id)
         layer = self._layers.pop(client.id, None)
         if layer is not None:
@@ -118,21 +126,27 @@ class Http1:
         self.worker_context.registry.remove_connection(client)
 
     def next_layer(self, next_layer: NextLayer) -> None:
-        """Install TLS, if it is terminated here, and then the HTTP/1.1 layer, whatever another addon chose."""
+        """Install the HTTP/1.1 layer, whatever another addon chose; on top of TLS, the handshake is over."""
         context = next_layer.context
-        client = context.client
-        has_tls = client.tls_established
         # A layer that an earlier addon has set is in the list already, behind those that run.
-        del context.layers[2 if has_tls else 1 :]
-        if self.client_tls and not has_tls:
-            next_layer.layer = ClientTLSLayer(context)
-            return
+        del context.layers[2 if context.client.tls_established else 1 :]
+        next_layer.layer = self._build_http_layer(context)
+
+    def first_layer(self, context: Context) -> Layer:
+        """Return the first layer of a connection: TLS, if it is terminated here, or HTTP/1.1."""
+        if not self.client_tls:
+            return self._build_http_layer(context)
+        context.layers.append(NextLayer(context))  # The TLS layer looks at the one below it.
+        return ClientTLSLayer(context)
+
+    def _build_http_layer(self, context: Context) -> Http1Layer:
+        client = context.client
         sockets = self._sockets[client.id]
         is_overloaded = client.id in self._overloaded
         layer = Http1Layer(context, self.worker_context, sockets, is_overloaded=is_overloaded)
         self._layers[client.id] = layer
         self.worker_context.registry.add_layer(client, layer, sockets)
-        next_layer.layer = layer
+        return layer
 
     async def admit_slow(self, question: Question) -> None:
         """Ask the policy for a decision that needs I/O; without one, the layer refuses the request."""

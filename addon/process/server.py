@@ -9,20 +9,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 from mitmproxy import options
 from mitmproxy.addons import core, proxyserver, script, tlsconfig
 from mitmproxy.master import Master
-from mitmproxy.proxy.mode_servers import ServerInstance
 
 from addon.http1.addon import Http1
 from addon.http1.connection.context import WorkerContext
 from addon.http1.decisions import Refuse
+from addon.process.client_handler import ClientHandler, ClientHandlers
 from addon.process.listening_sockets import BACKLOG, accept_pending
-from addon.process.proxy_protocol import AddressedWriter, ProxyHeaderError, read_proxy_header
 from addon.process.stranded_connections import StrandedConnections
-from models.addresses import is_in
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +66,7 @@ class Gateway:
         self.worker_context = worker_context
         self.http1 = Http1(worker_context, client_tls=tls is not None)
         self._listener = listener
-        self._stranded = StrandedConnections(sibling_listeners, self._accept)
+        self._stranded = StrandedConnections(sibling_listeners, self._new_handler)
         self._stranded_task: asyncio.Task[None] | None = None
         self._tls = tls
         self._proxy_protocol = proxy_protocol
@@ -80,14 +77,13 @@ class Gateway:
         self._running: asyncio.Task[None] | None = None
         self._server: asyncio.Server | None = None
         self._adopted: set[asyncio.Task[None]] = set()
-        self._instance: ServerInstance[Any] | None = None
+        self._handlers: ClientHandlers | None = None
 
     async def start(self) -> None:
         """Bring up the master and accept connections."""
         logging.getLogger("mitmproxy").setLevel(logging.WARNING)
         master = self._master = Master(options.Options(mode=[]))
-        manager = proxyserver.Proxyserver()
-        addons: list[object] = [core.Core(), manager, self.http1]
+        addons: list[object] = [core.Core(), proxyserver.Proxyserver(), self.http1]
         if self._tls is not None:
             addons.append(tlsconfig.TlsConfig())
         if self._observers:
@@ -106,8 +102,9 @@ class Gateway:
             await asyncio.sleep(0)
         if self._running.done():
             await self._running
-        self._instance = ServerInstance.make("reverse:http://upstream.invalid:80", manager)
-        self._server = await asyncio.start_server(self._accept, sock=self._listener, backlog=BACKLOG)
+        self._handlers = ClientHandlers(self.http1, master, proxy_protocol=self._proxy_protocol)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._handlers.new, sock=self._listener, backlog=BACKLOG)
         self._stranded_task = asyncio.create_task(self._stranded.watch())
 
     def reload_tls(self) -> None:
@@ -129,27 +126,6 @@ class Gateway:
             link.symlink_to(path.resolve())
         return link
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one client; the handler may have died, so the socket is closed here in any case."""
-        instance = self._instance
-        connection = writer.get_extra_info("socket")
-        try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._proxy_protocol and self._is_trusted(writer):
-                async with asyncio.timeout(self.worker_context.limits.head_seconds):
-                    address = await read_proxy_header(reader)
-                if address is not None:
-                    writer = cast(asyncio.StreamWriter, AddressedWriter(writer, address))
-            if instance is not None:
-                await instance.handle_stream(reader, writer)
-        except (ProxyHeaderError, TimeoutError, OSError) as error:
-            logger.warning("a connection was closed before its first request: %s", error)
-        finally:
-            writer.close()
-
-    def _is_trusted(self, writer: asyncio.StreamWriter) -> bool:
-        return is_in(writer.get_extra_info("peername")[0], self.worker_context.rules.trusted_proxies)
-
     def close_listener(self) -> None:
         """Take no new connection, and leave none in the queue: the kernel would reset them."""
         if self._server is None or not self._server.is_serving():
@@ -164,11 +140,12 @@ class Gateway:
 
     async def _adopt(self, connection: socket.socket) -> None:
         """Serve a connection that the listener's own loop did not come to."""
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(loop=loop)
-        protocol = asyncio.StreamReaderProtocol(reader, self._accept, loop=loop)
         connection.setblocking(False)
-        await loop.connect_accepted_socket(lambda: protocol, connection)
+        await asyncio.get_running_loop().connect_accepted_socket(self._new_handler, connection)
+
+    def _new_handler(self) -> ClientHandler:
+        assert self._handlers is not None  # only called while connections are accepted
+        return self._handlers.new()
 
     async def drain(self, seconds: float) -> bool:
         """Let what is running finish; return whether nothing had to be cut."""

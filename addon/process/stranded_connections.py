@@ -8,22 +8,20 @@ import asyncio
 import contextlib
 import select
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from addon.process.listening_sockets import accept_pending
 
 POLL_INTERVAL_SECONDS = 0.2
 BATCH_SIZE = 64
 
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
 
 class StrandedConnections:
     """Looks at the other workers' sockets a few times a second."""
 
-    def __init__(self, listeners: Sequence[socket.socket], handle: Handler) -> None:
+    def __init__(self, listeners: Sequence[socket.socket], new_handler: Callable[[], asyncio.BaseProtocol]) -> None:
         self._listeners = {listener.fileno(): listener for listener in listeners}
-        self._handle = handle
+        self._new_handler = new_handler
         self._poll = select.poll()
         for number in self._listeners:
             self._poll.register(number, select.POLLIN)
@@ -47,10 +45,7 @@ class StrandedConnections:
                 return
             connection.setblocking(False)
             with contextlib.suppress(OSError):
-                await loop.connect_accepted_socket(self._protocol, connection)
-
-    def _protocol(self) -> asyncio.StreamReaderProtocol:
-        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._handle)
+                await loop.connect_accepted_socket(self._new_handler, connection)
 
     def close(self) -> list[socket.socket]:
         """Let go of the sockets and return what waited there: this worker may be the last that holds them."""

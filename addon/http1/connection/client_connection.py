@@ -43,12 +43,12 @@ class ClientConnection:
     @property
     def is_lost(self) -> bool:
         """Whether nothing more can be sent to the client."""
-        return not self.is_writable or self._sockets.is_lost(self._client)
+        return not self.is_writable or self._sockets.is_lost()
 
     @property
     def has_unsent_bytes(self) -> bool:
         """Whether the client has not taken everything that was sent."""
-        return self._sockets.unsent_bytes(self._client) > 0
+        return self._sockets.unsent_bytes() > 0
 
     def send(self, data: bytes) -> None:
         """Send bytes to the client."""
@@ -86,7 +86,7 @@ class ClientConnection:
 
     def abort(self) -> None:
         """Reset the connection, so that a client cannot take an incomplete response for a complete one."""
-        self._sockets.abort(self._client)
+        self._sockets.abort()
 
     def half_close(self) -> None:
         """End this side of the connection."""
@@ -94,7 +94,7 @@ class ClientConnection:
 
     def abort_unless_flushed(self) -> None:
         """Abort the closing connection if the client does not take the last bytes in time."""
-        self._sockets.abort_unless_flushed(self._client)
+        self._sockets.abort_unless_flushed()
 
     def close(self) -> None:
         """Close the connection; what was written to the client is still sent."""

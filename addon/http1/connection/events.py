@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from mitmproxy.connection import Connection
 from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.events import Event
 
@@ -100,20 +99,30 @@ class Sockets(Protocol):
     def resume(self) -> None:
         """Read from the client again."""
 
-    def abort(self, connection: Connection) -> None:
+    def abort(self) -> None:
         """Drop what was not sent and reset the connection."""
 
-    def unsent_bytes(self, connection: Connection) -> int:
+    def unsent_bytes(self) -> int:
         """Return how many bytes the peer has not taken yet."""
 
-    def is_lost(self, connection: Connection) -> bool:
+    def is_lost(self) -> bool:
         """Return whether the connection was lost, other than by a FIN."""
 
-    def abort_unless_flushed(self, connection: Connection) -> None:
+    def abort_unless_flushed(self) -> None:
         """Abort a connection that is being closed if the peer does not take its last bytes in time."""
 
-    def is_congested(self, connection: Connection) -> bool:
+    def is_congested(self) -> bool:
         """Return whether so much is unsent that no more should be read for the peer."""
 
-    def when_drained(self, connection: Connection, resume: Callable[[], None]) -> None:
+    def when_drained(self, resume: Callable[[], None]) -> None:
         """Call `resume` once the peer has taken most of what was sent, or is lost."""
+
+
+class ConnectionSockets(Sockets, Protocol):
+    """The handler of one client connection, as the worker's HTTP addon sees it."""
+
+    client_id: str
+    fileno: int
+
+    def close(self) -> None:
+        """Close a connection that has no layer."""

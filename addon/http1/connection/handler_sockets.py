@@ -4,11 +4,9 @@ import asyncio
 import contextlib
 import socket
 import struct
-import time
 from collections.abc import Callable
 from typing import Any
 
-from mitmproxy.connection import Connection
 from mitmproxy.proxy.events import Event
 from mitmproxy.proxy.server import ConnectionHandler
 
@@ -37,34 +35,33 @@ class ClosingTransports:
 class HandlerSockets:
     """The `Sockets` of one connection handler; also delivers events to its layers."""
 
-    def __init__(self, handler: ConnectionHandler, closing: ClosingTransports, flush_seconds: float) -> None:
+    def __init__(self, handler: ConnectionHandler, abort_later: Callable[[asyncio.WriteTransport], None]) -> None:
         self._handler = handler
-        self._closing = closing
-        self._flush_seconds = flush_seconds
+        self._abort_later = abort_later
         self.client_id = handler.client.id
-        self.fileno = int(self._transport(handler.client).get_extra_info("socket").fileno())
+        self.fileno = int(self._transport().get_extra_info("socket").fileno())
 
-    def _transport(self, connection: Connection) -> Any:
+    def _transport(self) -> Any:
         # Any: mitmproxy also has UDP streams, which have no transport and are never used here.
-        io = self._handler.transports.get(connection)
+        io = self._handler.transports.get(self._handler.client)
         writer = io.writer if io is not None else None
         return None if writer is None else getattr(writer, "transport", None)
 
     def pause(self) -> None:
         """Stop reading from the client."""
-        transport = self._transport(self._handler.client)
+        transport = self._transport()
         if transport is not None and not transport.is_closing():
             transport.pause_reading()
 
     def resume(self) -> None:
         """Read from the client again."""
-        transport = self._transport(self._handler.client)
+        transport = self._transport()
         if transport is not None and not transport.is_closing():
             transport.resume_reading()
 
-    def abort(self, connection: Connection) -> None:
+    def abort(self) -> None:
         """Reset a connection; its unsent bytes are dropped."""
-        transport = self._transport(connection)
+        transport = self._transport()
         if transport is None:
             return
         # Without a reset the peer would see an orderly end, and take an incomplete response for a complete one.
@@ -72,32 +69,32 @@ class HandlerSockets:
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         transport.abort()
 
-    def unsent_bytes(self, connection: Connection) -> int:
+    def unsent_bytes(self) -> int:
         """Return how many bytes the peer has not taken yet."""
-        transport = self._transport(connection)
+        transport = self._transport()
         return 0 if transport is None else int(transport.get_write_buffer_size())
 
-    def is_lost(self, connection: Connection) -> bool:
+    def is_lost(self) -> bool:
         """Return whether the connection was lost."""
-        transport = self._transport(connection)
+        transport = self._transport()
         return transport is None or bool(transport.is_closing())
 
-    def abort_unless_flushed(self, connection: Connection) -> None:
+    def abort_unless_flushed(self) -> None:
         """Abort the connection after `flush_seconds` if its last bytes were not taken."""
-        transport = self._transport(connection)
+        transport = self._transport()
         if transport is not None:
-            self._closing.add(transport, time.monotonic() + self._flush_seconds)
+            self._abort_later(transport)
 
-    def is_congested(self, connection: Connection) -> bool:
+    def is_congested(self) -> bool:
         """Return whether the transport holds more than its high-water mark."""
-        transport = self._transport(connection)
+        transport = self._transport()
         if transport is None:
             return False
         return bool(transport.get_write_buffer_size() > transport.get_write_buffer_limits()[1])
 
-    def when_drained(self, connection: Connection, resume: Callable[[], None]) -> None:
+    def when_drained(self, resume: Callable[[], None]) -> None:
         """Call `resume` once the transport holds less than its low-water mark, or is closed."""
-        io = self._handler.transports.get(connection)
+        io = self._handler.transports.get(self._handler.client)
         if io is None or io.writer is None:
             resume()
             return

@@ -53,7 +53,7 @@ class Http1Layer(Layer):
         self._out = out
         self._deadlines = Deadlines(worker.clock(), limits.head_seconds)
         self._client = ClientConnection(context.client, sockets, limits, out)
-        self._upstream = UpstreamLink(worker.pool, sockets, context.client, self._client)
+        self._upstream = UpstreamLink(worker.pool, sockets, self._client)
         parts = ConnectionParts(worker, self._client, self._upstream, self._deadlines)
         peer = Peer(canonical(context.client.peername[0]), "https" if context.client.tls else "http")
         reader = RequestReader(self._client.received, peer, limits, worker.rules, worker.header_cache)

@@ -1,7 +1,5 @@
 """The exchange's hold on an upstream connection: taken from the pool, given back or closed."""
 
-from mitmproxy.connection import Client
-
 from addon.http1.connection.client_connection import ClientConnection
 from addon.http1.connection.events import (
     Sockets,
@@ -22,10 +20,9 @@ class UpstreamLink:
     It never blocks the layer: a closed client, an abort and a deadline take effect while it connects.
     """
 
-    def __init__(self, pool: UpstreamPool, sockets: Sockets, client: Client, reader: ClientConnection) -> None:
+    def __init__(self, pool: UpstreamPool, sockets: Sockets, reader: ClientConnection) -> None:
         self._pool = pool
         self._sockets = sockets
-        self._client = client
         self._reader = reader
         self._held: UpstreamConnection | None = None
         # Whether a request was sent on the connection before: the upstream may be about to close it.
@@ -131,9 +128,9 @@ class UpstreamLink:
     def data_received(self, connection: UpstreamConnection, data: bytes) -> None:
         """Pass on received bytes; stop reading while the client does not take them."""
         self._sockets.deliver(UpstreamData(connection, data))
-        if self._sockets.is_congested(self._client):
+        if self._sockets.is_congested():
             connection.pause_reading()
-            self._sockets.when_drained(self._client, connection.resume_reading)
+            self._sockets.when_drained(connection.resume_reading)
 
     def connection_ended(self, connection: UpstreamConnection, *, is_lost: bool) -> None:
         """Pass on that the upstream has ended its side, or that the connection is lost."""

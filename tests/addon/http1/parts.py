@@ -37,7 +37,7 @@ class Parts:
         self.deadlines = Deadlines(1000.0, 15.0)
         address = Client(peername=("192.0.2.7", 40000), sockname=("192.0.2.1", 80), state=ConnectionState.OPEN)
         self.client = ClientConnection(address, self.sockets, self.worker.limits, self.out)
-        self.upstream = UpstreamLink(self.pool, self.sockets, address, self.client)
+        self.upstream = UpstreamLink(self.pool, self.sockets, self.client)
         self.transport = FakeTransport()
         self.upstream.connect(self.target, self.target.addresses[0], "u1")
         opening = self.dialed[0]

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mitmproxy.connection import Client, Connection, ConnectionState
+from mitmproxy.connection import Client, ConnectionState
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
@@ -32,9 +32,9 @@ class FakeSockets:
     """Records what the layer does with its sockets."""
 
     paused: bool = False
-    aborted: list[Connection] = field(default_factory=list)
-    gone: set[Connection] = field(default_factory=set)
-    waiting: dict[Connection, int] = field(default_factory=dict)
+    aborted: bool = False
+    gone: bool = False
+    unsent: int = 0
     congested: bool = False
     resuming: list[Callable[[], None]] = field(default_factory=list)
     layer: "Playbook | None" = None
@@ -45,26 +45,26 @@ class FakeSockets:
     def resume(self) -> None:
         self.paused = False
 
-    def abort(self, connection: Connection) -> None:
-        self.aborted.append(connection)
+    def abort(self) -> None:
+        self.aborted = True
 
-    def unsent_bytes(self, connection: Connection) -> int:
-        return self.waiting.get(connection, 0)
+    def unsent_bytes(self) -> int:
+        return self.unsent
 
-    def is_lost(self, connection: Connection) -> bool:
-        return connection in self.gone
+    def is_lost(self) -> bool:
+        return self.gone
 
-    def abort_unless_flushed(self, connection: Connection) -> None:
+    def abort_unless_flushed(self) -> None:
         pass
 
     def deliver(self, event: events.Event) -> None:
         assert self.layer is not None
         self.layer.deliver(event)
 
-    def is_congested(self, connection: Connection) -> bool:
+    def is_congested(self) -> bool:
         return self.congested
 
-    def when_drained(self, connection: Connection, resume: Callable[[], None]) -> None:
+    def when_drained(self, resume: Callable[[], None]) -> None:
         self.resuming.append(resume)
 
 
@@ -303,7 +303,7 @@ class Playbook:
     def hang_up(self, *, lost: bool = False) -> "Playbook":
         self.client.state &= ~ConnectionState.CAN_READ
         if lost:
-            self.sockets.gone.add(self.client)
+            self.sockets.gone = True
         self.feed(events.ConnectionClosed(self.client))
         return self
 
