@@ -113,14 +113,14 @@ class GatePolicy:
         facts = self._facts(request, peer)
         decision = self._gate.decide_from_memory(facts)
         if decision is None:
-            return Defer(facts=facts)
+            return Defer(policy_data=facts)
         if isinstance(decision, request_facts.Admit) and decision.needs_device_check:
-            return Defer(facts=DeviceConflictCheck(facts, decision))
+            return Defer(policy_data=DeviceConflictCheck(facts, decision))
         return self._as_decision(facts, decision, exchange)
 
     async def admit_slow(self, question: Question) -> Decision:
         """Decide with the help of the database."""
-        match question.facts:
+        match question.policy_data:
             case RequestAttributes() as facts:
                 decision = await self._gate.decide(facts)
                 if isinstance(decision, request_facts.Admit) and decision.needs_device_check:
@@ -138,9 +138,9 @@ class GatePolicy:
                 return await self._entrance.show(question, look)
             case Press():
                 return await self._entrance.enter(question)
-        raise TypeError(f"nobody deferred {question.facts!r}")
+        raise TypeError(f"nobody deferred {question.policy_data!r}")
 
-    async def first_use(self, exchange: Exchange) -> Refuse | None:
+    async def activate(self, exchange: Exchange) -> Refuse | None:
         """Start the paid clock and open the session, now that the upstream connection stands."""
         visit = _visit(exchange)
         begun = await self._gate.start_session(visit.admitted, visit.facts, exchange.request_id)
@@ -207,7 +207,7 @@ class GatePolicy:
             case b"/status":
                 return self._token_status(request)
             case b"/metrics" if self._records.metrics.may_read(peer, request):
-                return Defer(facts=MetricsQuestion())
+                return Defer(policy_data=MetricsQuestion())
             case b"/live":
                 return _local(as_json({"status": "live"}))
             case b"/ready":
@@ -218,7 +218,7 @@ class GatePolicy:
     def _token_status(self, request: RequestHead) -> Decision | Defer:
         credential = self._credential(request)
         found = self._gate.identify_from_memory(credential)
-        return Defer(facts=StatusQuestion(credential)) if found is None else _status(found)
+        return Defer(policy_data=StatusQuestion(credential)) if found is None else _status(found)
 
     def _credential(self, request: RequestHead) -> Credential | None:
         headers = request.headers
@@ -230,9 +230,9 @@ class GatePolicy:
         )
 
     def _facts(self, request: RequestHead, peer: Peer) -> RequestAttributes:
-        claim = request.headers.claim
+        claim = request.headers.credentials
         if not isinstance(claim, ParsedCredentials):
-            request.headers.claim = claim = self._claim(request)
+            request.headers.credentials = claim = self._claim(request)
         return RequestAttributes(
             peer.address, request.method, request.path, claim.credential, claim.device, claim.user_agent
         )
@@ -249,16 +249,16 @@ class GatePolicy:
     def _as_decision(
         self, facts: RequestAttributes, decision: request_facts.Admit | Refuse, exchange: Exchange
     ) -> Decision:
-        exchange.known = decision.known
+        exchange.snapshot = decision.snapshot
         if isinstance(decision, Refuse):
             return decision
         return Admit(
             self._upstream,
-            token_id=_text(decision.known.token_id),
-            user_id=_text(decision.known.user_id),
-            first_use=decision.session_id is None,
+            token_id=_text(decision.snapshot.token_id),
+            user_id=_text(decision.snapshot.user_id),
+            needs_activation=decision.session_id is None,
             reply_lines=_limit_lines(decision.allowance),
-            facts=RequestContext(facts, decision),
+            policy_data=RequestContext(facts, decision),
         )
 
 
@@ -274,15 +274,15 @@ def _limit_lines(allowance: Allowance) -> bytes:
 
 
 def _visit(exchange: Exchange) -> RequestContext:
-    if exchange.admission is None or not isinstance(exchange.admission.facts, RequestContext):
+    if exchange.admission is None or not isinstance(exchange.admission.policy_data, RequestContext):
         raise TypeError("the exchange was not admitted by this policy")
-    return exchange.admission.facts
+    return exchange.admission.policy_data
 
 
 def _status(found: TokenSnapshot | Refuse) -> Decision:
     """Return a token's status; a paused token has one too (docs/spec/http.md#token-status)."""
-    if isinstance(found, Refuse) and found.code == "token_paused" and isinstance(found.known, TokenSnapshot):
-        found = found.known
+    if isinstance(found, Refuse) and found.code == "token_paused" and isinstance(found.snapshot, TokenSnapshot):
+        found = found.snapshot
     return found if isinstance(found, Refuse) else _local(token_status(found, clock.now()))
 
 

@@ -43,10 +43,10 @@ class Disconnector:
 
     def track(self, admitted: Admit) -> None:
         """Track an admitted token; recheck it if it may have changed since it was read."""
-        token_id = admitted.known.token_id
-        self._sessions[token_id] = (admitted.known, admitted.session_id)
-        if admitted.known.secret_until is not None and token_id not in self._rotated:
-            self._rotated[token_id] = replace(admitted.known, generation=admitted.known.generation + 1)
+        token_id = admitted.snapshot.token_id
+        self._sessions[token_id] = (admitted.snapshot, admitted.session_id)
+        if admitted.snapshot.secret_until is not None and token_id not in self._rotated:
+            self._rotated[token_id] = replace(admitted.snapshot, generation=admitted.snapshot.generation + 1)
         if admitted.invalidations != self._memory_tier.invalidations:
             self._start_task(self._recheck([token_id]))
 

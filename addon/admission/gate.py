@@ -122,11 +122,11 @@ class Gate:
         """Answer step 8 for a contested token, before anybody goes to the upstream; `begin` has the last word."""
         try:
             held_for = await self._database.device_locked_for(
-                admitted.known.token_id, self._locking_device(admitted.known, facts)
+                admitted.snapshot.token_id, self._locking_device(admitted.snapshot, facts)
             )
         except DatabaseUnavailable:
-            return refuse("unavailable", retry_after=5, known=admitted.known)
-        return admitted if held_for is None else self._device_conflict(admitted.known, held_for)
+            return refuse("unavailable", retry_after=5, snapshot=admitted.snapshot)
+        return admitted if held_for is None else self._device_conflict(admitted.snapshot, held_for)
 
     def identify_from_memory(self, credential: Credential | None) -> TokenSnapshot | Refuse | None:
         """Answer steps 2 and 3 from memory: whose token is this, and is it good? None when nobody here knows."""
@@ -169,13 +169,13 @@ class Gate:
         """
         if admitted.session_id is not None:
             return admitted
-        actor = Actor(admitted.known.user_id, facts.address, facts.user_agent, request_id, Origin.PROXY)
+        actor = Actor(admitted.snapshot.user_id, facts.address, facts.user_agent, request_id, Origin.PROXY)
         try:
             session_id = await self._database.start_session(
-                admitted.known.token_id, self._locking_device(admitted.known, facts), actor
+                admitted.snapshot.token_id, self._locking_device(admitted.snapshot, facts), actor
             )
         except DeviceConflict as error:
-            return self._device_conflict(admitted.known, error.idle_in)
+            return self._device_conflict(admitted.snapshot, error.idle_in)
         except TokenUnusable as error:
             return refuse(_UNUSABLE[error.state])
         except DatabaseUnavailable:
@@ -264,18 +264,18 @@ class Gate:
         device = effective_device(known, facts)
         refusal = check_device(self._device_policy, device) or check_scope(self._scopes.get(known.scope), facts)
         if refusal is not None:
-            return replace(refusal, known=known)
+            return replace(refusal, snapshot=known)
         allowance = self._rate_limiter.take(known.token_id)
         if not allowance.allowed:
             reason = "Too many requests are under way." if allowance.is_concurrency_limited else ""
-            return refuse("rate_limited", reason, retry_after=allowance.reset, known=known)
+            return refuse("rate_limited", reason, retry_after=allowance.reset, snapshot=known)
         return Admit(known, self._session_for(known, device), invalidations, allowance)
 
     def _device_conflict(self, known: TokenSnapshot, idle_in: timedelta) -> Refuse:
         """Name the ways out of a conflict: the page on which the owner releases the device, or waiting."""
         page = f"/tokens/{known.token_id}#device"
         reason = f"Release it at {self._settings.portal.address}{page}, or wait until it has been idle."
-        return refuse("device_conflict", reason, retry_after=ceil(idle_in.total_seconds()), known=known, page=page)
+        return refuse("device_conflict", reason, retry_after=ceil(idle_in.total_seconds()), snapshot=known, page=page)
 
     def _session_for(self, known: TokenSnapshot, device: str | None) -> uuid.UUID | None:
         """Return the session that this device may use without asking; None when `begin` has to see to it."""
@@ -292,7 +292,7 @@ class Gate:
         self._guess_limiter.add(address)
         if retry_after is None:
             return refusal
-        return refuse("too_many_failures", retry_after=retry_after, known=refusal.known)
+        return refuse("too_many_failures", retry_after=retry_after, snapshot=refusal.snapshot)
 
     def _locking_device(self, known: TokenSnapshot, facts: RequestAttributes) -> str | None:
         return None if self._device_policy == "off" else effective_device(known, facts)
@@ -312,4 +312,4 @@ class Gate:
 
 def _tier_in_memory(found: TokenSnapshot | Refuse) -> str:
     """Name the tier of what memory alone has answered."""
-    return NO_TIER if isinstance(found, Refuse) and found.known is None else "memory"
+    return NO_TIER if isinstance(found, Refuse) and found.snapshot is None else "memory"

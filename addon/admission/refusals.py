@@ -32,7 +32,7 @@ def refuse(
     reason: str = "",
     *,
     retry_after: int | None = None,
-    known: object = None,
+    snapshot: object = None,
     note: str = "",
     page: str = "",
 ) -> Refuse:
@@ -46,7 +46,7 @@ def refuse(
         headers = (("WWW-Authenticate", 'Bearer realm="zenzefi"'),)
     if retry_after is not None:
         headers = (*headers, ("Retry-After", str(retry_after)))
-    return Refuse(status, code, f"{message} {reason}" if reason else message, headers, note, page, known)
+    return Refuse(status, code, f"{message} {reason}" if reason else message, headers, note, page, snapshot)
 
 
 def maintenance_refusal(maintenance: Maintenance) -> Refuse | None:
@@ -62,15 +62,15 @@ def token_refusal(known: TokenSnapshot, moment: datetime) -> Refuse | None:
     if known.used_until is not None:
         moment = max(moment, known.used_until)
     if not known.owner_is_active:
-        return refuse("account_disabled", known=known)
+        return refuse("account_disabled", snapshot=known)
     if known.is_revoked:
-        return refuse("token_revoked", known=known)
+        return refuse("token_revoked", snapshot=known)
     if known.is_paused(moment):
         return _paused(known)
     if known.expires_at is not None and known.expires_at <= moment:
-        return refuse("token_expired", known=known)
+        return refuse("token_expired", snapshot=known)
     if known.secret_until is not None and known.secret_until <= moment:
-        return refuse("token_invalid", known=known)
+        return refuse("token_invalid", snapshot=known)
     return None
 
 
@@ -78,7 +78,7 @@ def _paused(known: TokenSnapshot) -> Refuse:
     """Name what ends the pause, and the portal's page that shows it."""
     page = f"/tokens/{known.token_id}"
     if not known.is_paused_for_debt:
-        return refuse("token_paused", known=known, page=page)
+        return refuse("token_paused", snapshot=known, page=page)
     reason = "A payment for it was charged back; it resumes once the debt is repaid."
     note = "Платёж за него был оспорен; токен возобновится, когда долг будет погашен."
-    return refuse("token_paused", reason, known=known, note=note, page=page)
+    return refuse("token_paused", reason, snapshot=known, note=note, page=page)

@@ -25,7 +25,7 @@ class Admit(NamedTuple):
     `notices` is how many notices of changes had come when the decision's facts were read.
     """
 
-    known: TokenSnapshot
+    snapshot: TokenSnapshot
     session_id: uuid.UUID | None
     invalidations: int
     allowance: Allowance
@@ -33,4 +33,4 @@ class Admit(NamedTuple):
     @property
     def needs_device_check(self) -> bool:
         """Whether another device held the token when its facts were read."""
-        return self.session_id is None and self.known.is_activated and self.known.device_id is not None
+        return self.session_id is None and self.snapshot.is_activated and self.snapshot.device_id is not None

@@ -55,12 +55,12 @@ class BrowserAccessEndpoint:
     def admit(self, request: RequestHead, peer: Peer) -> Decision | Defer:
         """Refuse forms that are not ours; everything else may need a look-up."""
         if request.method != "POST":
-            return Defer(facts=Look(_ticket(request.query)))
+            return Defer(policy_data=Look(_ticket(request.query)))
         if not self._is_own_form(request, peer):
             return refuse("cross_site")
         if (request.headers.get(b"content-type") or b"").partition(b";")[0].strip().lower() != FORM:
             return refuse("bad_request", "The ticket comes in a form.")
-        return Defer(body_bytes=BODY_BYTES, facts=Press())
+        return Defer(body_bytes=BODY_BYTES, policy_data=Press())
 
     async def show(self, question: Question, look: Look) -> Decision:
         """Ask whether to go in, without using the ticket up."""

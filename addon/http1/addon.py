@@ -19,7 +19,7 @@ from addon.http1.connection.events import ClientClosed, ConnectionSockets
 from addon.http1.connection.handler_sockets import ClosingTransports, HandlerSockets
 from addon.http1.connection.layer import Http1Layer
 from addon.http1.observe.mitmproxy_observer import FlowObserver, is_observed
-from addon.http1.policy_interface import FirstUse, Question
+from addon.http1.policy_interface import Activation, Question
 from models.addresses import is_in
 
 logger = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ class Http1:
         """Ask the policy for a decision that needs I/O; without one, the layer refuses the request."""
         question.decision = await self.worker_context.policy.admit_slow(question)
 
-    async def first_use(self, first_use: FirstUse) -> None:
+    async def activate(self, activation: Activation) -> None:
         """Ask the policy to activate the token; without an answer, the layer refuses the request."""
-        first_use.refusal = await self.worker_context.policy.first_use(first_use.exchange)
-        first_use.allowed = first_use.refusal is None
+        activation.refusal = await self.worker_context.policy.activate(activation.exchange)
+        activation.allowed = activation.refusal is None

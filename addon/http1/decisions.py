@@ -23,13 +23,13 @@ class Admit:
     upstream: Upstream
     token_id: str
     user_id: str
-    # Ask `first_use` when the upstream is connected, before anything is sent.
-    first_use: bool = False
+    # Ask `activate` when the upstream is connected, before anything is sent.
+    needs_activation: bool = False
     # Whole header lines for the response, e.g. b"RateLimit-Limit: 100\r\n"; with them, the upstream's own rate
     # limit headers are dropped.
     reply_lines: bytes = b""
     # The policy's own data, for its callbacks.
-    facts: object = None
+    policy_data: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Refuse:
     # The path of the portal's page for this refusal; empty: the list of tokens.
     page: str = ""
     # The refused token as the policy knows it, for the access log and the token's status; the client never sees it.
-    known: object = field(default=None, compare=False, repr=False)
+    snapshot: object = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class Defer:
 
     # Collect a request body (a form) of at most this many bytes first; zero: do not read it.
     body_bytes: int = 0
-    facts: object = None
+    policy_data: object = None
 
 
 type Decision = Admit | Refuse | Local

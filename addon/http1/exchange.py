@@ -22,10 +22,10 @@ class Exchange:
         "first_byte",
         "forwarded",
         "is_open",
-        "known",
         "request",
         "request_id",
         "sent_head",
+        "snapshot",
         "started",
         "status",
         "tunnel",
@@ -42,7 +42,7 @@ class Exchange:
         self.client_address = ""
         self.admission: Admit | None = None
         # What the policy knows of the client, for its own records; also set when it refuses.
-        self.known: object = None
+        self.snapshot: object = None
         self.address: tuple[str, int] | None = None
         self.status = 0
         self.code = ""

@@ -17,13 +17,13 @@ class Question:
     request: RequestHead
     peer: Peer
     body: bytes = b""
-    facts: object = None
+    policy_data: object = None
     decision: Decision | None = None
 
 
 @dataclass(slots=True)
-class FirstUse:
-    """The argument of `first_use`, and its result; with neither `allowed` nor a refusal, the layer refuses."""
+class Activation:
+    """The argument of `activate`, and its result; with neither `allowed` nor a refusal, the layer refuses."""
 
     exchange: Exchange
     allowed: bool = False
@@ -34,7 +34,7 @@ class Policy(Protocol):
     """Decides about requests and is notified of what happens to them.
 
     `admit` and the callbacks run on the event loop and must not block. An exception in `admit`, `admit_slow`,
-    `first_use` or `on_open` refuses the request with 500; one in `on_bytes` aborts the exchange.
+    `activate` or `on_open` refuses the request with 500; one in `on_bytes` aborts the exchange.
     """
 
     def admit(self, request: RequestHead, peer: Peer, exchange: Exchange) -> Decision | Defer:
@@ -43,7 +43,7 @@ class Policy(Protocol):
     async def admit_slow(self, question: Question) -> Decision:
         """Decide with I/O."""
 
-    async def first_use(self, exchange: Exchange) -> Refuse | None:
+    async def activate(self, exchange: Exchange) -> Refuse | None:
         """Activate the token and open the session, or return a refusal."""
 
     def on_open(self, exchange: Exchange) -> None:
@@ -72,7 +72,7 @@ class OpenPolicy:
         """Refuse: nothing was deferred."""
         return Refuse(500, "internal", "Nothing was deferred.")
 
-    async def first_use(self, exchange: Exchange) -> Refuse | None:
+    async def activate(self, exchange: Exchange) -> Refuse | None:
         """Allow."""
         return None
 

@@ -85,7 +85,7 @@ class CaptureObserver:
     def _matches(self, exchange: Exchange, path: bytes) -> bool:
         if self._everything or (self._paths and path.startswith(self._paths)):
             return True
-        known = exchange.known
+        known = exchange.snapshot
         return isinstance(known, TokenSnapshot) and (known.token_id in self._ids or known.user_id in self._ids)
 
 

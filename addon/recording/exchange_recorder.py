@@ -38,9 +38,9 @@ class ExchangeRecorder:
         self.log.stop()
 
     def record(self, exchange: Exchange) -> None:
-        """Record an exchange that is over; `exchange.known` is whose it was, refused or not."""
+        """Record an exchange that is over; `exchange.snapshot` is whose it was, refused or not."""
         self.counters.count_exchange(exchange)
-        known = exchange.known if isinstance(exchange.known, TokenSnapshot) else None
+        known = exchange.snapshot if isinstance(exchange.snapshot, TokenSnapshot) else None
         self.log.record(exchange, known)
         self.recent.add_failed(exchange, known)
         if known is not None:

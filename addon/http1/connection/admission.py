@@ -3,7 +3,7 @@
 from mitmproxy.proxy import commands
 from mitmproxy.proxy.layer import Layer
 
-from addon.http1.connection.events import AdmitSlowHook, FirstUseHook
+from addon.http1.connection.events import ActivateHook, AdmitSlowHook
 from addon.http1.connection.exchange_state import ExchangeError, ExchangeState, Phase
 from addon.http1.connection.lifecycle import INTERNAL, Lifecycle
 from addon.http1.connection.parts import ConnectionParts
@@ -11,7 +11,7 @@ from addon.http1.connection.relay import Relay
 from addon.http1.decisions import Admit, Decision, Defer, Local, Refuse
 from addon.http1.messages.body_framing import BodyReader
 from addon.http1.messages.forwarding import mask_target
-from addon.http1.policy_interface import FirstUse, Question
+from addon.http1.policy_interface import Activation, Question
 from models.services.gateway.request_paths import is_under
 from models.services.gateway.scopes import ORDINARY_METHODS
 
@@ -48,9 +48,9 @@ class Admission:
 
     def activate(self, state: ExchangeState) -> None:
         """Ask the policy to activate the token: the upstream is connected, and nothing was sent to it."""
-        state.first_use = FirstUse(state.exchange)
+        state.activation = Activation(state.exchange)
         self._deadlines.set(self._worker.limits.admit_seconds)
-        self._ask(state, FirstUseHook(state.first_use))
+        self._ask(state, ActivateHook(state.activation))
 
     def collect(self, state: ExchangeState, body: BodyReader) -> None:
         """Take what was received of a body that the policy reads. Raises ExchangeError."""
@@ -72,8 +72,8 @@ class Admission:
         state.pending_hook = None
         if isinstance(hook, AdmitSlowHook):
             return self._decide(state, hook.data.decision or INTERNAL)
-        if state.first_use.refusal is not None or not state.first_use.allowed:
-            self._lifecycle.refuse(state, state.first_use.refusal or INTERNAL)
+        if state.activation.refusal is not None or not state.activation.allowed:
+            self._lifecycle.refuse(state, state.activation.refusal or INTERNAL)
             return False
         state.is_activated = True
         return True
@@ -111,7 +111,7 @@ class Admission:
 
     def _defer(self, state: ExchangeState, defer: Defer) -> None:
         """Ask for a decision that needs I/O; collect a small request body first if the policy wants it."""
-        state.question = Question(state.exchange, state.request, state.peer, facts=defer.facts)
+        state.question = Question(state.exchange, state.request, state.peer, policy_data=defer.policy_data)
         self._deadlines.set(self._worker.limits.admit_seconds)
         if defer.body_bytes and state.body is not None:
             state.collect_limit = defer.body_bytes
@@ -121,7 +121,7 @@ class Admission:
         else:
             self._ask(state, AdmitSlowHook(state.question))
 
-    def _ask(self, state: ExchangeState, hook: AdmitSlowHook | FirstUseHook) -> None:
+    def _ask(self, state: ExchangeState, hook: AdmitSlowHook | ActivateHook) -> None:
         # mitmproxy declares it as `bool | Layer` on the base class, and as a plain bool on its subclasses. With it, no
         # layer above waits for the answer.
         command: commands.Command = hook

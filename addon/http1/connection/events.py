@@ -8,7 +8,7 @@ from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.events import Event
 
 from addon.http1.decisions import Refuse
-from addon.http1.policy_interface import FirstUse, Question
+from addon.http1.policy_interface import Activation, Question
 from addon.http1.upstream_pool.connection import UpstreamConnection
 
 
@@ -81,10 +81,10 @@ class AdmitSlowHook(StartHook):
 
 
 @dataclass
-class FirstUseHook(StartHook):
+class ActivateHook(StartHook):
     """Ask the policy to activate the token; the upstream is connected, and nothing was sent to it."""
 
-    data: FirstUse
+    data: Activation
 
 
 class Sockets(Protocol):

@@ -133,7 +133,7 @@ class ExchangeMachine:
     def _connected(self, state: ExchangeState) -> None:
         """Forward the request; a token is activated only now, when the upstream is known to be reachable."""
         state.exchange.address = self._upstream.address
-        if state.admit.first_use and not state.is_activated:
+        if state.admit.needs_activation and not state.is_activated:
             self._admission.activate(state)
         else:
             self._relay.send_request(state)

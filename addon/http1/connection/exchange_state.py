@@ -10,7 +10,7 @@ from addon.http1.messages.body_framing import BodyReader
 from addon.http1.messages.head_parser import RequestHead
 from addon.http1.messages.response import UpstreamResponse
 from addon.http1.observe.recording import Recording
-from addon.http1.policy_interface import FirstUse, Question
+from addon.http1.policy_interface import Activation, Question
 
 
 class Phase(Enum):
@@ -38,11 +38,12 @@ class ExchangeError(Exception):
 class ExchangeState:
     """Everything that is kept for one exchange; the next one gets a new object, so nothing can leak into it.
 
-    `request`, `peer`, `admit`, `question` and `first_use` are unset until they are known: reading one too early raises
+    `request`, `peer`, `admit`, `question` and `activation` are unset until they are known: reading one too early raises
     AttributeError, which refuses the request.
     """
 
     __slots__ = (
+        "activation",
         "admit",
         "body",
         "client_ended",
@@ -50,7 +51,6 @@ class ExchangeState:
         "cors_lines",
         "exchange",
         "expects_continue",
-        "first_use",
         "is_activated",
         "is_retryable",
         "is_websocket",
@@ -67,7 +67,7 @@ class ExchangeState:
     peer: Peer
     admit: Admit
     question: Question
-    first_use: FirstUse
+    activation: Activation
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange

@@ -68,10 +68,10 @@ class Http1Layer(Layer):
         return self._deadlines.next
 
     @property
-    def known(self) -> object:
+    def snapshot(self) -> object:
         """What the policy knows of the client whose exchange is under way; None when none is."""
         state = self._lifecycle.current
-        return None if state is None else state.exchange.known
+        return None if state is None else state.exchange.snapshot
 
     def lost(self) -> None:
         """End the exchange: the client's connection is lost, and no further event will come."""

@@ -24,7 +24,7 @@ class RegisteredLayer(Protocol):
         """When the layer has to be woken; a reading of the monotonic clock."""
 
     @property
-    def known(self) -> object:
+    def snapshot(self) -> object:
         """What the policy knows of the client whose exchange is under way; None when none is."""
 
 
@@ -106,9 +106,9 @@ class Registry:
     def abort(self, token_id: str, refusal: Refuse, whose: Callable[[object], bool] | None = None) -> int:
         """Abort a token's connections, idle ones included; return their number.
 
-        `whose` selects them by what the policy knows of the exchange under way (`RegisteredLayer.known`).
+        `whose` selects them by what the policy knows of the exchange under way (`RegisteredLayer.snapshot`).
         """
-        holders = [layer for layer in self._holders.get(token_id, ()) if whose is None or whose(layer.known)]
+        holders = [layer for layer in self._holders.get(token_id, ()) if whose is None or whose(layer.snapshot)]
         for layer in holders:
             self._deliver(layer, Abort(refusal))
         return len(holders)

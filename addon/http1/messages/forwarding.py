@@ -112,9 +112,9 @@ def _passing(request: RequestHead, peer: Peer, rules: Rules) -> bytes:
     """Return the client's header lines that are forwarded, in order, with the lines added to every such block."""
     headers, compat, is_options = request.headers, request.compat, request.method == "OPTIONS"
     key = (compat, is_options, peer.scheme, request.target_authority)
-    known = headers.memo.get(key)
-    if known is not None:
-        return known
+    cached = headers.memo.get(key)
+    if cached is not None:
+        return cached
     nominated = headers.connection - NOT_NOMINABLE
     kept: list[Header] = []
     for lower, name, value in headers.items:
@@ -155,20 +155,20 @@ def _foreign_cookies(value: bytes, rules: Rules) -> bytes | None:
 def _forwarded(request: RequestHead, peer: Peer) -> bytes:
     headers = request.headers
     key = (peer.address, peer.scheme, request.target_authority)
-    known = headers.memo.get(key)
-    if known is None:
+    lines = headers.memo.get(key)
+    if lines is None:
         host = request.host
         address, scheme = peer.address.encode(), peer.scheme.encode()
         node = b'"[%b]"' % address if b":" in address else address
-        known = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address, scheme)
+        lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address, scheme)
         if host is not None:
-            known += b"X-Forwarded-Host: %b\r\n" % host
+            lines += b"X-Forwarded-Host: %b\r\n" % host
         by_host = b'host="%b";' % host if host is not None else b""
-        known += b"Forwarded: for=%b;%bproto=%b\r\n" % (node, by_host, scheme)
+        lines += b"Forwarded: for=%b;%bproto=%b\r\n" % (node, by_host, scheme)
         if len(headers.memo) >= _MEMO_SIZE:
             headers.memo.clear()  # One header block is used from very many addresses.
-        headers.memo[key] = known
-    return known
+        headers.memo[key] = lines
+    return lines
 
 
 def request_head(

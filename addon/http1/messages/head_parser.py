@@ -47,14 +47,14 @@ class HeadError(Exception):
 class Headers:
     """The header lines of one message, in order; `first` maps a lower-case name to its first value."""
 
-    __slots__ = ("claim", "connection", "first", "is_cached", "items", "memo", "raw")
+    __slots__ = ("connection", "credentials", "first", "is_cached", "items", "memo", "raw")
 
     def __init__(self, raw: bytes, items: list[Header], first: dict[bytes, bytes]) -> None:
         # The bytes that were parsed; in a request, preceded by the last digit of the HTTP version.
         self.raw = raw
         self.is_cached = False
         # What the policy has parsed from these lines, for the next request that repeats them.
-        self.claim: object = None
+        self.credentials: object = None
         self.items = items
         self.first = first
         # The options and header names in `Connection`, which must not be forwarded.
@@ -240,11 +240,11 @@ def _unusual_method(method: bytes) -> str:
 
 
 def parse_request(
-    head: bytes, limits: Limits, known: Callable[[bytes], Headers | None] = lambda _: None
+    head: bytes, limits: Limits, find_cached: Callable[[bytes], Headers | None] = lambda _: None
 ) -> RequestHead:
     """Parse a request head, which ends with the first empty line. Raises HeadError.
 
-    `known` finds header lines that were parsed before: repeated byte for byte and with the same version, they are
+    `find_cached` finds header lines that were parsed before: repeated byte for byte and with the same version, they are
     not checked again.
     """
     line_end = head.find(b"\r\n")
@@ -260,7 +260,7 @@ def parse_request(
         raise HeadError("The address of the request is malformed.")
     raw_path, query, authority = target
     raw = head[line_end - 1 :]
-    headers = known(raw)
+    headers = find_cached(raw)
     if headers is None:
         # llhttp accepts only the methods that it knows; the request line was checked above.
         _check(HttpRequestParser, b"GET / HTTP/1." + raw)

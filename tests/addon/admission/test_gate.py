@@ -81,7 +81,7 @@ def test_the_second_request_is_decided_from_memory(gated: Gated, owned: Owned) -
     again = gated.gate.decide_from_memory(facts(owned.secret))
     assert isinstance(first, Admit)
     assert isinstance(again, Admit)
-    assert (again.known, again.session_id) == (first.known, first.session_id)
+    assert (again.snapshot, again.session_id) == (first.snapshot, first.session_id)
     assert again.allowance.remaining == first.allowance.remaining - 1
 
 

@@ -11,14 +11,14 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 
 from addon.http1.connection.context import WorkerContext
-from addon.http1.connection.events import Abort, AdmitSlowHook, ClientClosed, Drain, FirstUseHook, Tick
+from addon.http1.connection.events import Abort, ActivateHook, AdmitSlowHook, ClientClosed, Drain, Tick
 from addon.http1.connection.layer import Http1Layer
 from addon.http1.decisions import Admit, Decision, Defer, Peer, Refuse
 from addon.http1.exchange import Exchange
 from addon.http1.limits import Limits
 from addon.http1.messages.forwarding import Rules
 from addon.http1.messages.head_parser import RequestHead
-from addon.http1.policy_interface import FirstUse, Question
+from addon.http1.policy_interface import Activation, Question
 from addon.http1.upstream import Address, Upstream
 from addon.http1.upstream_pool.connection import State, UpstreamConnection
 from addon.http1.upstream_pool.limits import PoolLimits
@@ -180,7 +180,7 @@ class FakePolicy:
     async def admit_slow(self, question: Question) -> Decision:
         raise NotImplementedError
 
-    async def first_use(self, exchange: Exchange) -> Refuse | None:
+    async def activate(self, exchange: Exchange) -> Refuse | None:
         raise NotImplementedError
 
     def on_open(self, exchange: Exchange) -> None:
@@ -329,10 +329,10 @@ class Playbook:
         return self
 
     def allow(self, refusal: Refuse | None = None, *, silent: bool = False) -> "Playbook":
-        """Answer the `first_use` hook."""
+        """Answer the `activate` hook."""
         hook = self.hooks.pop(0)
-        assert isinstance(hook, FirstUseHook)
-        data: FirstUse = hook.data
+        assert isinstance(hook, ActivateHook)
+        data: Activation = hook.data
         if not silent:
             data.refusal, data.allowed = refusal, refusal is None
         self.feed(events.HookCompleted(hook))

@@ -54,13 +54,13 @@ class TokenPolicy:
             return Local(200, json.dumps(WATCHER.seen).encode())
         if request.headers.get(b"x-access-token") != b"good":
             return Refuse(401, "token_missing", "An access token is needed.", [("WWW-Authenticate", "Bearer")])
-        return Admit(self.upstream, "good", "user", first_use=request.headers.get(b"x-first") is not None)
+        return Admit(self.upstream, "good", "user", needs_activation=request.headers.get(b"x-first") is not None)
 
     async def admit_slow(self, question: Question) -> Decision:
         await asyncio.sleep(0.05)
         return Local(200, b'"slow"')
 
-    async def first_use(self, exchange: Exchange) -> Refuse | None:
+    async def activate(self, exchange: Exchange) -> Refuse | None:
         await asyncio.sleep(0.05)
         assert exchange.request is not None
         if exchange.request.headers.get(b"x-first") == b"no":

@@ -54,7 +54,7 @@ def with_rules(settings: Settings, **more: Any) -> Settings:
 
 
 def whose(exchange: Exchange, token: TokenSnapshot) -> Exchange:
-    exchange.known = token
+    exchange.snapshot = token
     return exchange
 
 

@@ -36,7 +36,7 @@ def test_a_client_that_closes_cancels_its_request_at_every_stage(stage):
     if stage == "deciding":
         play.policy.decide = lambda _: Defer()
     if stage == "first use":
-        play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", first_use=True)
+        play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", needs_activation=True)
     play.send(post(b"12345")[:-1] if stage == "uploading" else GET)
     if stage == "replying":
         play.reply(OK[:-1])

@@ -139,7 +139,7 @@ def test_a_decision_that_takes_too_long_is_a_503():
 
 def test_a_first_use_that_takes_too_long_is_a_503():
     play = Playbook(limits=LIMITS)
-    play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", first_use=True)
+    play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", needs_activation=True)
     play.send(GET).wait(3.25)
     assert code(play.received) == "unavailable"
     play.allow()
@@ -167,7 +167,7 @@ def test_an_abort_before_the_response_sends_its_refusal(stage):
     if stage == "deciding":
         play.policy.decide = lambda _: Defer()
     if stage == "first use":
-        play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", first_use=True)
+        play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", needs_activation=True)
     if stage == "uploading":
         play.send(post(b"12345")[:-1])
     elif stage == "expecting":

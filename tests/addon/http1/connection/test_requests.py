@@ -44,7 +44,7 @@ def test_a_small_body_is_collected_for_the_policy():
 
 def test_first_use_comes_after_the_connection_and_before_the_first_byte():
     play = Playbook(connects=False)
-    play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", first_use=True)
+    play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", needs_activation=True)
     play.send(GET)
     assert play.hooks == []
     play.connected()
@@ -56,7 +56,7 @@ def test_first_use_comes_after_the_connection_and_before_the_first_byte():
 @pytest.mark.parametrize("silent", [True, False])
 def test_first_use_can_refuse(silent):
     play = Playbook()
-    play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", first_use=True)
+    play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", needs_activation=True)
     play.send(GET).allow(Refuse(409, "device_conflict", "Another device holds the session."), silent=silent)
     assert play.upstreams == [b""]
     assert status(play.received) == (500 if silent else 409)
@@ -65,7 +65,7 @@ def test_first_use_can_refuse(silent):
 
 def test_first_use_survives_the_loss_of_the_connection():
     play = Playbook()
-    play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", first_use=True)
+    play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", needs_activation=True)
     play.send(GET).upstream_hangs_up().allow()
     assert play.upstreams[0] == b""
     assert play.upstreams[1].startswith(b"GET /a")

@@ -29,11 +29,11 @@ def test_an_admitted_block_is_parsed_once_and_decided_each_time():
 def test_a_block_that_differs_by_a_byte_or_a_version_is_parsed_again():
     play = Playbook().send(GET).reply(OK).send(GET.replace(b"Host: ", b"Host:  ")).reply(OK)
     assert play.policy.asked[1].headers is not play.policy.asked[0].headers
-    known = HeaderCache()
-    modern = parse_request(GET, Limits(), known.get)
-    known.add(modern.headers)
-    assert parse_request(GET, Limits(), known.get).headers is modern.headers
-    old = parse_request(GET.replace(b"HTTP/1.1", b"HTTP/1.0"), Limits(), known.get)
+    cache = HeaderCache()
+    modern = parse_request(GET, Limits(), cache.get)
+    cache.add(modern.headers)
+    assert parse_request(GET, Limits(), cache.get).headers is modern.headers
+    old = parse_request(GET.replace(b"HTTP/1.1", b"HTTP/1.0"), Limits(), cache.get)
     assert old.headers is not modern.headers
     assert old.http10
 
@@ -47,11 +47,11 @@ def test_the_block_of_a_refused_request_is_not_cached():
 
 def test_the_oldest_block_is_evicted_first_and_long_ones_are_not_cached(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(header_cache, "BLOCKS", 3)
-    known = HeaderCache()
+    cache = HeaderCache()
     blocks = [block(number) for number in range(5)]
     for each in blocks:
-        known.add(each)
-    assert [known.get(each.raw) is each for each in blocks] == [False, False, True, True, True]
+        cache.add(each)
+    assert [cache.get(each.raw) is each for each in blocks] == [False, False, True, True, True]
     long = block(9, header_cache.BLOCK_BYTES)
-    known.add(long)
-    assert known.get(long.raw) is None
+    cache.add(long)
+    assert cache.get(long.raw) is None
