@@ -63,8 +63,8 @@ class WorkerComponents:
             settings,
             self._database,
             self._memory_tier,
-            shared=self._redis_tier,
-            rates=self._rate_limiter,
+            redis_tier=self._redis_tier,
+            rate_limiter=self._rate_limiter,
             counters=counters,
         )
         self._live_settings = LiveSettings(settings, self._database, self._apply_settings)
@@ -82,8 +82,8 @@ class WorkerComponents:
             self._session_usage,
             self._health,
             upstream,
-            entrance=BrowserAccessEndpoint(settings, self._database),
-            records=self._recorder,
+            browser_access=BrowserAccessEndpoint(settings, self._database),
+            recorder=self._recorder,
             track=self._disconnector.track,
             compatibility=settings.proxy.compatibility_prefix,
         )
@@ -117,14 +117,14 @@ class WorkerComponents:
         self._recorder.start()
         self._listener.start()
         work = (self._run_flush(), self._health.watch(), self._disconnector.watch(), self._rate_limit_sync.run())
-        records = (self._recorder.metrics.run(), self._recorder.metrics.watch_lag(), self._recorder.recent.run())
+        recording = (self._recorder.metrics.run(), self._recorder.metrics.watch_lag(), self._recorder.recent.run())
         watch = (
             self._prober.run(),
             self._upstream_status.watch(),
             self._live_settings.watch(),
             self._inspections.watch(),
         )
-        self._tasks = [loop.create_task(each) for each in (*work, *records, *watch, self._poll_without_notifications())]
+        self._tasks = [loop.create_task(each) for each in (*work, *recording, *watch, self._poll_without_notifications())]
 
     def reopen_log(self) -> None:
         """Write the access log to its file anew: the old one was moved away."""

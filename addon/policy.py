@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from addon.admission import request_facts
+from addon.admission import request_attributes
 from addon.admission.credentials import Credential, cookie_value, find_credential, mask_secret_shapes
 from addon.admission.gate import Gate
 from addon.admission.health import Health
 from addon.admission.local_answers import Answer, as_json, token_status
 from addon.admission.rate_limits import Allowance
 from addon.admission.refusals import refuse
-from addon.admission.request_facts import RequestAttributes
-from addon.browser_access.endpoint import BrowserAccessEndpoint, Look, Press
+from addon.admission.request_attributes import RequestAttributes
+from addon.browser_access.endpoint import BrowserAccessEndpoint, ConfirmationRequest, RedemptionRequest
 from addon.http1.decisions import Admit, Decision, Defer, Local, Peer, Refuse
 from addon.http1.exchange import Exchange
 from addon.http1.messages.head_parser import RequestHead
@@ -39,8 +39,8 @@ FORMS = {*READS, "POST"}
 class RequestContext:
     """What the policy remembers of an admitted exchange; `total` is None until it has a session."""
 
-    facts: RequestAttributes
-    admitted: request_facts.Admit
+    attributes: RequestAttributes
+    admitted: request_attributes.Admit
     is_open: bool = False
     total: UsageCounters | None = None
 
@@ -54,7 +54,7 @@ class ParsedCredentials(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class MetricsQuestion:
+class MetricsRequest:
     """Somebody who may asks for the metrics."""
 
 
@@ -62,12 +62,12 @@ class MetricsQuestion:
 class DeviceConflictCheck:
     """Everything said yes, but another device may hold the token."""
 
-    facts: RequestAttributes
-    admitted: request_facts.Admit
+    attributes: RequestAttributes
+    admitted: request_attributes.Admit
 
 
 @dataclass(frozen=True, slots=True)
-class StatusQuestion:
+class StatusRequest:
     """Somebody asks about a token that memory does not know."""
 
     credential: Credential | None
@@ -79,23 +79,23 @@ class GatePolicy:
     def __init__(
         self,
         gate: Gate,
-        tally: SessionUsage,
+        usage: SessionUsage,
         health: Health,
         upstream: Upstream,
         *,
-        entrance: BrowserAccessEndpoint,
-        records: ExchangeRecorder,
-        track: Callable[[request_facts.Admit], None],
+        browser_access: BrowserAccessEndpoint,
+        recorder: ExchangeRecorder,
+        track: Callable[[request_attributes.Admit], None],
         compatibility: bool,
     ) -> None:
         self._gate = gate
-        self._in_use = track
-        self._tally = tally
+        self._track = track
+        self._usage = usage
         self._health = health
         self._upstream = upstream
-        self._entrance = entrance
-        self._records = records
-        self._cookie = entrance.cookie.encode()
+        self._browser_access = browser_access
+        self._recorder = recorder
+        self._cookie = browser_access.cookie.encode()
         self._compatibility = compatibility
         # False from the moment a drain begins: an orchestrator then sends nobody here any more.
         self.is_ready = True
@@ -110,77 +110,77 @@ class GatePolicy:
         own = self._own_address(request, peer)
         if own is not None:
             return own
-        facts = self._facts(request, peer)
-        decision = self._gate.decide_from_memory(facts)
+        attributes = self._attributes(request, peer)
+        decision = self._gate.decide_from_memory(attributes)
         if decision is None:
-            return Defer(policy_data=facts)
-        if isinstance(decision, request_facts.Admit) and decision.needs_device_check:
-            return Defer(policy_data=DeviceConflictCheck(facts, decision))
-        return self._as_decision(facts, decision, exchange)
+            return Defer(policy_data=attributes)
+        if isinstance(decision, request_attributes.Admit) and decision.needs_device_check:
+            return Defer(policy_data=DeviceConflictCheck(attributes, decision))
+        return self._as_decision(attributes, decision, exchange)
 
     async def admit_slow(self, question: Question) -> Decision:
         """Decide with the help of the database."""
         match question.policy_data:
-            case RequestAttributes() as facts:
-                decision = await self._gate.decide(facts)
-                if isinstance(decision, request_facts.Admit) and decision.needs_device_check:
-                    decision = await self._gate.check_device_conflict(decision, facts)
-                return self._as_decision(facts, decision, question.exchange)
-            case DeviceConflictCheck(facts, admitted):
+            case RequestAttributes() as attributes:
+                decision = await self._gate.decide(attributes)
+                if isinstance(decision, request_attributes.Admit) and decision.needs_device_check:
+                    decision = await self._gate.check_device_conflict(decision, attributes)
+                return self._as_decision(attributes, decision, question.exchange)
+            case DeviceConflictCheck(attributes, admitted):
                 return self._as_decision(
-                    facts, await self._gate.check_device_conflict(admitted, facts), question.exchange
+                    attributes, await self._gate.check_device_conflict(admitted, attributes), question.exchange
                 )
-            case StatusQuestion(credential):
+            case StatusRequest(credential):
                 return _status(await self._gate.identify(credential))
-            case MetricsQuestion():
-                return await self._records.metrics.response()
-            case Look() as look:
-                return await self._entrance.show(question, look)
-            case Press():
-                return await self._entrance.enter(question)
+            case MetricsRequest():
+                return await self._recorder.metrics.response()
+            case ConfirmationRequest() as confirmation:
+                return await self._browser_access.show(question, confirmation)
+            case RedemptionRequest():
+                return await self._browser_access.enter(question)
         raise TypeError(f"nobody deferred {question.policy_data!r}")
 
     async def activate(self, exchange: Exchange) -> Refuse | None:
         """Start the paid clock and open the session, now that the upstream connection stands."""
-        visit = _visit(exchange)
-        begun = await self._gate.start_session(visit.admitted, visit.facts, exchange.request_id)
+        context = _context(exchange)
+        begun = await self._gate.start_session(context.admitted, context.attributes, exchange.request_id)
         if isinstance(begun, Refuse):
             return begun
-        visit.admitted = begun
-        self._count(visit)
+        context.admitted = begun
+        self._count(context)
         return None
 
     def on_open(self, exchange: Exchange) -> None:
         """Count the request, and hold its session in use while it lasts."""
-        visit = _visit(exchange)
-        visit.is_open = True
-        visit.admitted.allowance.window.request_started()
-        self._count(visit)
+        context = _context(exchange)
+        context.is_open = True
+        context.admitted.allowance.window.request_started()
+        self._count(context)
 
     def on_bytes(self, exchange: Exchange, received: int, sent: int) -> None:
         """Count body bytes: `received` from the client, `sent` to it."""
-        self._records.counters.count_bytes(received, sent)
-        total = _visit(exchange).total
+        self._recorder.counters.count_bytes(received, sent)
+        total = _context(exchange).total
         if total is not None:
             total.count_bytes(received, sent)
 
     def on_close(self, exchange: Exchange) -> None:
         """Let go of the session, and record what came of the exchange."""
-        self._records.record(exchange)
+        self._recorder.record(exchange)
         if exchange.admission is None:
             return
-        visit = _visit(exchange)
-        if visit.is_open:
-            visit.admitted.allowance.window.request_finished()
-        if visit.total is not None:
-            visit.total.end_exchange()
+        context = _context(exchange)
+        if context.is_open:
+            context.admitted.allowance.window.request_finished()
+        if context.total is not None:
+            context.total.end_exchange()
 
-    def _count(self, visit: RequestContext) -> None:
+    def _count(self, context: RequestContext) -> None:
         """Count a request once, as soon as it has a session: before its first use it has none."""
-        session_id = visit.admitted.session_id
-        if session_id is not None and visit.total is None:
-            visit.total = self._tally.start_exchange(session_id)
-            self._in_use(visit.admitted)
+        session_id = context.admitted.session_id
+        if session_id is not None and context.total is None:
+            context.total = self._usage.start_exchange(session_id)
+            self._track(context.admitted)
 
     def _own_address(self, request: RequestHead, peer: Peer) -> Decision | Defer | None:
         """Answer what is ours; None for everything that belongs to the upstream."""
@@ -199,15 +199,15 @@ class GatePolicy:
         self, path: bytes, request: RequestHead, peer: Peer
     ) -> Decision | Defer:
         if path == ENTER and request.method in FORMS:
-            return self._entrance.admit(request, peer)
+            return self._browser_access.admit(request, peer)
         name = path.removeprefix(RESERVED) if request.method in READS else b""
         match name:
             case b"/health":
                 return _local(self._health.response())
             case b"/status":
                 return self._token_status(request)
-            case b"/metrics" if self._records.metrics.may_read(peer, request):
-                return Defer(policy_data=MetricsQuestion())
+            case b"/metrics" if self._recorder.metrics.may_read(peer, request):
+                return Defer(policy_data=MetricsRequest())
             case b"/live":
                 return _local(as_json({"status": "live"}))
             case b"/ready":
@@ -218,7 +218,7 @@ class GatePolicy:
     def _token_status(self, request: RequestHead) -> Decision | Defer:
         credential = self._credential(request)
         found = self._gate.identify_from_memory(credential)
-        return Defer(policy_data=StatusQuestion(credential)) if found is None else _status(found)
+        return Defer(policy_data=StatusRequest(credential)) if found is None else _status(found)
 
     def _credential(self, request: RequestHead) -> Credential | None:
         headers = request.headers
@@ -229,15 +229,15 @@ class GatePolicy:
             cookie_value(headers.all(b"cookie"), self._cookie) if b"cookie" in headers.first else None,
         )
 
-    def _facts(self, request: RequestHead, peer: Peer) -> RequestAttributes:
-        claim = request.headers.credentials
-        if not isinstance(claim, ParsedCredentials):
-            request.headers.credentials = claim = self._claim(request)
+    def _attributes(self, request: RequestHead, peer: Peer) -> RequestAttributes:
+        credentials = request.headers.credentials
+        if not isinstance(credentials, ParsedCredentials):
+            request.headers.credentials = credentials = self._parsed_credentials(request)
         return RequestAttributes(
-            peer.address, request.method, request.path, claim.credential, claim.device, claim.user_agent
+            peer.address, request.method, request.path, credentials.credential, credentials.device, credentials.user_agent
         )
 
-    def _claim(self, request: RequestHead) -> ParsedCredentials:
+    def _parsed_credentials(self, request: RequestHead) -> ParsedCredentials:
         device = request.headers.get(b"x-device-id")
         agent = request.headers.get(b"user-agent")
         return ParsedCredentials(
@@ -247,7 +247,7 @@ class GatePolicy:
         )
 
     def _as_decision(
-        self, facts: RequestAttributes, decision: request_facts.Admit | Refuse, exchange: Exchange
+        self, attributes: RequestAttributes, decision: request_attributes.Admit | Refuse, exchange: Exchange
     ) -> Decision:
         exchange.snapshot = decision.snapshot
         if isinstance(decision, Refuse):
@@ -258,7 +258,7 @@ class GatePolicy:
             user_id=_text(decision.snapshot.user_id),
             needs_activation=decision.session_id is None,
             reply_lines=_limit_lines(decision.allowance),
-            policy_data=RequestContext(facts, decision),
+            policy_data=RequestContext(attributes, decision),
         )
 
 
@@ -273,7 +273,7 @@ def _limit_lines(allowance: Allowance) -> bytes:
     )
 
 
-def _visit(exchange: Exchange) -> RequestContext:
+def _context(exchange: Exchange) -> RequestContext:
     if exchange.admission is None or not isinstance(exchange.admission.policy_data, RequestContext):
         raise TypeError("the exchange was not admitted by this policy")
     return exchange.admission.policy_data

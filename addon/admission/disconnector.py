@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from addon.admission.refusals import refuse, token_refusal
-from addon.admission.request_facts import Admit
+from addon.admission.request_attributes import Admit
 from addon.http1.connection.registry import Registry
 from addon.http1.decisions import Refuse
 from addon.token_cache.database import DatabaseUnavailable, TokenDatabase
@@ -30,10 +30,10 @@ POLL_INTERVAL_SECONDS = 0.5
 class Disconnector:
     """Watches the tokens that have a connection open at this worker. Only the loop touches it."""
 
-    def __init__(self, registry: Registry, store: TokenDatabase, known: MemoryTier) -> None:
+    def __init__(self, registry: Registry, database: TokenDatabase, memory_tier: MemoryTier) -> None:
         self._registry = registry
-        self._memory_tier = known
-        self._database = store
+        self._memory_tier = memory_tier
+        self._database = database
         self._sessions: dict[uuid.UUID, tuple[TokenSnapshot, uuid.UUID | None]] = {}
         # Tokens with a secret before their own that still opens them.
         self._rotated: dict[uuid.UUID, TokenSnapshot] = {}
@@ -73,14 +73,14 @@ class Disconnector:
                 again, self._unanswered = list(self._unanswered), set()
                 self._start_task(self._recheck(again))
             moment = clock.now()
-            for token_id, (known, _) in list(self._sessions.items()):
+            for token_id, (snapshot, _) in list(self._sessions.items()):
                 if not self._registry.has_connections(str(token_id)):
                     del self._sessions[token_id]
-                elif known.expires_at is not None and known.expires_at <= moment:
+                elif snapshot.expires_at is not None and snapshot.expires_at <= moment:
                     self._abort_connections(token_id, refuse("token_expired"))
-            for known in list(self._rotated.values()):
-                if known.previous_until is None or known.previous_until <= moment:
-                    self._abort_superseded(known, moment)
+            for snapshot in list(self._rotated.values()):
+                if snapshot.previous_until is None or snapshot.previous_until <= moment:
+                    self._abort_superseded(snapshot, moment)
 
     async def _recheck(self, tokens: list[uuid.UUID]) -> None:
         try:
@@ -95,30 +95,30 @@ class Disconnector:
             used = self._sessions.get(token_id)
             if used is None:
                 continue
-            known, session_id = found.get(token_id), used[1]
-            refusal = refuse("token_invalid") if known is None else token_refusal(known, moment)
-            if refusal is None and known is not None and session_id not in {None, known.session_id}:
+            snapshot, session_id = found.get(token_id), used[1]
+            refusal = refuse("token_invalid") if snapshot is None else token_refusal(snapshot, moment)
+            if refusal is None and snapshot is not None and session_id not in {None, snapshot.session_id}:
                 refusal = refuse("device_conflict", "The session was released.")
             if refusal is not None:
                 self._abort_connections(token_id, refusal)
-            elif known is not None:
-                self._sessions[token_id] = (known, session_id)
-                self._abort_superseded(known, moment)
+            elif snapshot is not None:
+                self._sessions[token_id] = (snapshot, session_id)
+                self._abort_superseded(snapshot, moment)
 
-    def _abort_superseded(self, known: TokenSnapshot, moment: datetime) -> None:
+    def _abort_superseded(self, snapshot: TokenSnapshot, moment: datetime) -> None:
         """Cut what came in by a secret that opens the token no more, or by a cookie: those end with the secret."""
-        self._rotated.pop(known.token_id, None)
-        oldest = known.generation
-        if known.previous_until is not None and known.previous_until > moment:
-            self._rotated[known.token_id] = known
+        self._rotated.pop(snapshot.token_id, None)
+        oldest = snapshot.generation
+        if snapshot.previous_until is not None and snapshot.previous_until > moment:
+            self._rotated[snapshot.token_id] = snapshot
             oldest -= 1
 
         def is_over(held: object) -> bool:
             if not isinstance(held, TokenSnapshot):
                 return False
-            return held.generation < (known.generation if held.own_device is not None else oldest)
+            return held.generation < (snapshot.generation if held.own_device is not None else oldest)
 
-        self._registry.abort(str(known.token_id), refuse("token_invalid"), is_over)
+        self._registry.abort(str(snapshot.token_id), refuse("token_invalid"), is_over)
 
     def _abort_connections(self, token_id: uuid.UUID, refusal: Refuse) -> None:
         self._sessions.pop(token_id, None)

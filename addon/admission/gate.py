@@ -14,7 +14,7 @@ from addon.admission.credentials import Credential
 from addon.admission.guess_limiter import GuessLimiter
 from addon.admission.rate_limits import RateLimiter
 from addon.admission.refusals import maintenance_refusal, refuse, token_refusal
-from addon.admission.request_facts import Admit, RequestAttributes
+from addon.admission.request_attributes import Admit, RequestAttributes
 from addon.admission.request_rules import check_device, check_scope, effective_device, stored_device_name
 from addon.http1.decisions import Refuse
 from addon.recording.counters import Counters
@@ -54,20 +54,20 @@ class Gate:
     def __init__(
         self,
         settings: Settings,
-        store: TokenDatabase,
-        known: MemoryTier,
+        database: TokenDatabase,
+        memory_tier: MemoryTier,
         *,
-        shared: RedisTier,
-        rates: RateLimiter,
+        redis_tier: RedisTier,
+        rate_limiter: RateLimiter,
         counters: Counters | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._counters = counters or Counters()
-        self._database = store
-        self._memory_tier = known
-        self._redis_tier = shared
-        self._rate_limiter = rates
+        self._database = database
+        self._memory_tier = memory_tier
+        self._redis_tier = redis_tier
+        self._rate_limiter = rate_limiter
         self._guess_limiter = GuessLimiter(settings.limits.failures_per_minute, monotonic)
         self._negative: dict[bytes, float] = {}
         self._scopes = compile_all(settings.scopes)
@@ -92,37 +92,37 @@ class Gate:
         self._device_policy = settings.sessions.device_policy
         self._maintenance = maintenance_refusal(settings.maintenance)
 
-    def decide_from_memory(self, facts: RequestAttributes) -> Admit | Refuse | None:
+    def decide_from_memory(self, attributes: RequestAttributes) -> Admit | Refuse | None:
         """Decide steps 1 to 7 of docs/spec/http.md#order-of-checks from memory; None when the database must be asked.
 
         A token whose device lock another device holds goes on to `check_device_conflict`.
         """
-        fault = request_paths.path_fault(facts.path)
+        fault = request_paths.path_fault(attributes.path)
         if fault is not None:
             return self._count_decision(NO_TIER, refuse("bad_request", PATH_FAULTS[fault]))
         if self._maintenance is not None:
             return self._count_decision(NO_TIER, self._maintenance)
-        found = self.identify_from_memory(facts.credential)
+        found = self.identify_from_memory(attributes.credential)
         if found is None:
             return None
         return self._count_decision(
-            _tier_in_memory(found), self._apply_rules(found, facts, self._memory_tier.invalidations)
+            _tier_in_memory(found), self._apply_rules(found, attributes, self._memory_tier.invalidations)
         )
 
-    async def decide(self, facts: RequestAttributes) -> Admit | Refuse:
+    async def decide(self, attributes: RequestAttributes) -> Admit | Refuse:
         """Answer as `decide_from_memory` does, asking the database where that is needed."""
-        decision = self.decide_from_memory(facts)
+        decision = self.decide_from_memory(attributes)
         if decision is not None:
             return decision
         invalidations = self._memory_tier.invalidations
-        found, tier = await self._identify(facts.credential)
-        return self._count_decision(tier, self._apply_rules(found, facts, invalidations))
+        found, tier = await self._identify(attributes.credential)
+        return self._count_decision(tier, self._apply_rules(found, attributes, invalidations))
 
-    async def check_device_conflict(self, admitted: Admit, facts: RequestAttributes) -> Admit | Refuse:
+    async def check_device_conflict(self, admitted: Admit, attributes: RequestAttributes) -> Admit | Refuse:
         """Answer step 8 for a contested token, before anybody goes to the upstream; `begin` has the last word."""
         try:
             held_for = await self._database.device_locked_for(
-                admitted.snapshot.token_id, self._locking_device(admitted.snapshot, facts)
+                admitted.snapshot.token_id, self._locking_device(admitted.snapshot, attributes)
             )
         except DatabaseUnavailable:
             return refuse("unavailable", retry_after=5, snapshot=admitted.snapshot)
@@ -135,10 +135,10 @@ class Gate:
         secret_hash = credential.secret_hash or self._secret_hash(credential)
         if secret_hash is None:
             return refuse("token_invalid")
-        known = self._memory_tier.get(secret_hash)
-        if known is None or self._monotonic() >= self._memory_tier.leased_until:
+        snapshot = self._memory_tier.get(secret_hash)
+        if snapshot is None or self._monotonic() >= self._memory_tier.leased_until:
             return None
-        return token_refusal(known, self._time()) or known
+        return token_refusal(snapshot, self._time()) or snapshot
 
     async def identify(self, credential: Credential | None) -> TokenSnapshot | Refuse:
         """Answer steps 2 and 3, asking the database where that is needed. Never activates anything."""
@@ -155,24 +155,24 @@ class Gate:
         if secret_hash is None:
             return refuse("token_invalid"), NO_TIER
         try:
-            known, tier = await self._look_up(secret_hash, credential.purpose)
+            snapshot, tier = await self._look_up(secret_hash, credential.purpose)
         except DatabaseUnavailable:
             return refuse("unavailable", retry_after=5), NO_TIER
-        if known is None:
+        if snapshot is None:
             return refuse("token_invalid"), tier
-        return token_refusal(known, self._time()) or known, tier
+        return token_refusal(snapshot, self._time()) or snapshot, tier
 
-    async def start_session(self, admitted: Admit, facts: RequestAttributes, request_id: str) -> Admit | Refuse:
+    async def start_session(self, admitted: Admit, attributes: RequestAttributes, request_id: str) -> Admit | Refuse:
         """Answer step 10, when the upstream can be reached and before anything is sent to it.
 
         One transaction activates the token and opens its session, or finds that somebody else was quicker.
         """
         if admitted.session_id is not None:
             return admitted
-        actor = Actor(admitted.snapshot.user_id, facts.address, facts.user_agent, request_id, Origin.PROXY)
+        actor = Actor(admitted.snapshot.user_id, attributes.address, attributes.user_agent, request_id, Origin.PROXY)
         try:
             session_id = await self._database.start_session(
-                admitted.snapshot.token_id, self._locking_device(admitted.snapshot, facts), actor
+                admitted.snapshot.token_id, self._locking_device(admitted.snapshot, attributes), actor
             )
         except DeviceConflict as error:
             return self._device_conflict(admitted.snapshot, error.idle_in)
@@ -230,12 +230,12 @@ class Gate:
             shared = await self._redis_tier.get(secret_hash, stored_since=proven_since)
             if shared is not None:
                 return shared, "redis"
-        known = self._memory_tier.get(secret_hash)
-        if known is None or not is_within_grace:
-            raise DatabaseUnavailable("nothing that is proven is known of the token")
-        if is_shared and await self._redis_tier.has_newer(secret_hash, known.version):
+        snapshot = self._memory_tier.get(secret_hash)
+        if snapshot is None or not is_within_grace:
+            raise DatabaseUnavailable("no proven snapshot of the token is cached")
+        if is_shared and await self._redis_tier.has_newer(secret_hash, snapshot.version):
             raise DatabaseUnavailable("the token has changed since it was last read")
-        return known, "memory"
+        return snapshot, "memory"
 
     def _time(self) -> datetime:
         """Return the time, never earlier than this worker has decided by: a step back revives no expired token."""
@@ -256,33 +256,33 @@ class Gate:
         return decision
 
     def _apply_rules(
-        self, known: TokenSnapshot | Refuse, facts: RequestAttributes, invalidations: int
+        self, snapshot: TokenSnapshot | Refuse, attributes: RequestAttributes, invalidations: int
     ) -> Admit | Refuse:
         """Answer steps 4 to 7 for a token that was found good or bad."""
-        if isinstance(known, Refuse):
-            return self._count_failure(known, facts.address)
-        device = effective_device(known, facts)
-        refusal = check_device(self._device_policy, device) or check_scope(self._scopes.get(known.scope), facts)
+        if isinstance(snapshot, Refuse):
+            return self._count_failure(snapshot, attributes.address)
+        device = effective_device(snapshot, attributes)
+        refusal = check_device(self._device_policy, device) or check_scope(self._scopes.get(snapshot.scope), attributes)
         if refusal is not None:
-            return replace(refusal, snapshot=known)
-        allowance = self._rate_limiter.take(known.token_id)
+            return replace(refusal, snapshot=snapshot)
+        allowance = self._rate_limiter.take(snapshot.token_id)
         if not allowance.allowed:
             reason = "Too many requests are under way." if allowance.is_concurrency_limited else ""
-            return refuse("rate_limited", reason, retry_after=allowance.reset, snapshot=known)
-        return Admit(known, self._session_for(known, device), invalidations, allowance)
+            return refuse("rate_limited", reason, retry_after=allowance.reset, snapshot=snapshot)
+        return Admit(snapshot, self._session_for(snapshot, device), invalidations, allowance)
 
-    def _device_conflict(self, known: TokenSnapshot, idle_in: timedelta) -> Refuse:
+    def _device_conflict(self, snapshot: TokenSnapshot, idle_in: timedelta) -> Refuse:
         """Name the ways out of a conflict: the page on which the owner releases the device, or waiting."""
-        page = f"/tokens/{known.token_id}#device"
+        page = f"/tokens/{snapshot.token_id}#device"
         reason = f"Release it at {self._settings.portal.address}{page}, or wait until it has been idle."
-        return refuse("device_conflict", reason, retry_after=ceil(idle_in.total_seconds()), snapshot=known, page=page)
+        return refuse("device_conflict", reason, retry_after=ceil(idle_in.total_seconds()), snapshot=snapshot, page=page)
 
-    def _session_for(self, known: TokenSnapshot, device: str | None) -> uuid.UUID | None:
+    def _session_for(self, snapshot: TokenSnapshot, device: str | None) -> uuid.UUID | None:
         """Return the session that this device may use without asking; None when `begin` has to see to it."""
-        if not known.is_activated:
+        if not snapshot.is_activated:
             return None
-        mine = self._device_policy == "off" or known.device_id == device
-        return known.session_id if mine else None
+        mine = self._device_policy == "off" or snapshot.device_id == device
+        return snapshot.session_id if mine else None
 
     def _count_failure(self, refusal: Refuse, address: str) -> Refuse:
         """Count a token that is no good; from an address with too many of them it is not worth more words."""
@@ -294,8 +294,8 @@ class Gate:
             return refusal
         return refuse("too_many_failures", retry_after=retry_after, snapshot=refusal.snapshot)
 
-    def _locking_device(self, known: TokenSnapshot, facts: RequestAttributes) -> str | None:
-        return None if self._device_policy == "off" else effective_device(known, facts)
+    def _locking_device(self, snapshot: TokenSnapshot, attributes: RequestAttributes) -> str | None:
+        return None if self._device_policy == "off" else effective_device(snapshot, attributes)
 
     def device_name(self, sent: str) -> str:
         """Return the name under which a device is kept."""

@@ -19,8 +19,8 @@ CHECK_TIMEOUT_SECONDS = 3.0
 class Health:
     """The last known state of database and Redis, None until the first check; and the prober's word on the upstream."""
 
-    def __init__(self, settings: Settings, store: TokenDatabase, upstream_status: UpstreamStatus) -> None:
-        self._database = store
+    def __init__(self, settings: Settings, database: TokenDatabase, upstream_status: UpstreamStatus) -> None:
+        self._database = database
         self._upstream_status = upstream_status
         self._redis = Redis.from_url(settings.redis.url, socket_timeout=CHECK_TIMEOUT_SECONDS)
         self.database: bool | None = None

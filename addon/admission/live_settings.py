@@ -16,9 +16,9 @@ RETRY_SECONDS = 0.5
 class LiveSettings:
     """Keeps `settings` true. Only the loop touches it; what was read last stays good while the database is down."""
 
-    def __init__(self, settings: Settings, store: TokenDatabase, apply: Callable[[Settings], None]) -> None:
+    def __init__(self, settings: Settings, database: TokenDatabase, apply: Callable[[Settings], None]) -> None:
         self._file_settings = settings
-        self._database = store
+        self._database = database
         self._apply = apply
         self._changed = asyncio.Event()
         self.are_loaded = False

@@ -24,24 +24,24 @@ def as_json(value: dict[str, Any], status: int = 200) -> Answer:
     return Answer(status, json.dumps(value, separators=(",", ":")).encode())
 
 
-def token_status(known: TokenSnapshot, moment: datetime) -> Answer:
+def token_status(snapshot: TokenSnapshot, moment: datetime) -> Answer:
     """Return the status of a valid token (docs/spec/http.md#token-status)."""
     state: Literal["ready", "active", "paused"]
-    if not known.is_activated and not known.is_paused(moment):
+    if not snapshot.is_activated and not snapshot.is_paused(moment):
         state, left = "ready", None
-    elif known.is_paused(moment) or known.expires_at is None:
-        state, left = "paused", known.seconds_left
+    elif snapshot.is_paused(moment) or snapshot.expires_at is None:
+        state, left = "paused", snapshot.seconds_left
     else:
-        state, left = "active", max(0, int((known.expires_at - moment).total_seconds()))
+        state, left = "active", max(0, int((snapshot.expires_at - moment).total_seconds()))
     return as_json(
         {
             "connected": True,
-            "user_id": str(known.user_id),
-            "token_id": str(known.token_id),
-            "is_activated": known.is_activated,
+            "user_id": str(snapshot.user_id),
+            "token_id": str(snapshot.token_id),
+            "is_activated": snapshot.is_activated,
             "status": state,
-            "expires_at": iso(known.expires_at) if state == "active" and known.expires_at else None,
-            "duration_hours": known.duration_hours,
+            "expires_at": iso(snapshot.expires_at) if state == "active" and snapshot.expires_at else None,
+            "duration_hours": snapshot.duration_hours,
             "time_remaining_seconds": left,
         }
     )

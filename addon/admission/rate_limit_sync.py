@@ -65,10 +65,10 @@ return cjson.encode(found)
 class RateLimitSync:
     """This worker's part in the exchange."""
 
-    def __init__(self, redis: Redis, rates: RateLimiter, counters: Counters | None = None) -> None:
+    def __init__(self, redis: Redis, rate_limiter: RateLimiter, counters: Counters | None = None) -> None:
         self._redis = redis
         self._counters = counters or Counters()
-        self._rate_limiter = rates
+        self._rate_limiter = rate_limiter
         self._name = uuid.uuid4().hex
         self._script = redis.register_script(_SCRIPT)
 

@@ -57,28 +57,28 @@ def maintenance_refusal(maintenance: Maintenance) -> Refuse | None:
     return refuse("maintenance", words[0], retry_after=maintenance.retry_after_seconds, note=words[1])
 
 
-def token_refusal(known: TokenSnapshot, moment: datetime) -> Refuse | None:
+def token_refusal(snapshot: TokenSnapshot, moment: datetime) -> Refuse | None:
     """Say why a token cannot be used at `moment`, if it cannot."""
-    if known.used_until is not None:
-        moment = max(moment, known.used_until)
-    if not known.owner_is_active:
-        return refuse("account_disabled", snapshot=known)
-    if known.is_revoked:
-        return refuse("token_revoked", snapshot=known)
-    if known.is_paused(moment):
-        return _paused(known)
-    if known.expires_at is not None and known.expires_at <= moment:
-        return refuse("token_expired", snapshot=known)
-    if known.secret_until is not None and known.secret_until <= moment:
-        return refuse("token_invalid", snapshot=known)
+    if snapshot.used_until is not None:
+        moment = max(moment, snapshot.used_until)
+    if not snapshot.owner_is_active:
+        return refuse("account_disabled", snapshot=snapshot)
+    if snapshot.is_revoked:
+        return refuse("token_revoked", snapshot=snapshot)
+    if snapshot.is_paused(moment):
+        return _paused(snapshot)
+    if snapshot.expires_at is not None and snapshot.expires_at <= moment:
+        return refuse("token_expired", snapshot=snapshot)
+    if snapshot.secret_until is not None and snapshot.secret_until <= moment:
+        return refuse("token_invalid", snapshot=snapshot)
     return None
 
 
-def _paused(known: TokenSnapshot) -> Refuse:
+def _paused(snapshot: TokenSnapshot) -> Refuse:
     """Name what ends the pause, and the portal's page that shows it."""
-    page = f"/tokens/{known.token_id}"
-    if not known.is_paused_for_debt:
-        return refuse("token_paused", snapshot=known, page=page)
+    page = f"/tokens/{snapshot.token_id}"
+    if not snapshot.is_paused_for_debt:
+        return refuse("token_paused", snapshot=snapshot, page=page)
     reason = "A payment for it was charged back; it resumes once the debt is repaid."
     note = "Платёж за него был оспорен; токен возобновится, когда долг будет погашен."
-    return refuse("token_paused", reason, snapshot=known, note=note, page=page)
+    return refuse("token_paused", reason, snapshot=snapshot, note=note, page=page)

@@ -2,7 +2,7 @@
 
 from addon.admission.credentials import may_contain_secret
 from addon.admission.refusals import refuse
-from addon.admission.request_facts import RequestAttributes
+from addon.admission.request_attributes import RequestAttributes
 from addon.http1.decisions import Refuse
 from models.config.server import Tokens
 from models.services.crypto import secrets
@@ -14,9 +14,9 @@ from models.services.message_catalogue import PATH_FAULTS
 DEVICE_LENGTH = range(8, 256)
 
 
-def effective_device(known: TokenSnapshot, facts: RequestAttributes) -> str | None:
+def effective_device(snapshot: TokenSnapshot, attributes: RequestAttributes) -> str | None:
     """Return the device that asks. A browser's cookie is a device by itself, whatever `X-Device-ID` came with it."""
-    return known.own_device or facts.device
+    return snapshot.own_device or attributes.device
 
 
 def stored_device_name(tokens: Tokens, sent: str) -> str:
@@ -36,13 +36,13 @@ def check_device(policy: str, device: str | None) -> Refuse | None:
     return None
 
 
-def check_scope(scope: Scope | None, facts: RequestAttributes) -> Refuse | None:
+def check_scope(scope: Scope | None, attributes: RequestAttributes) -> Refuse | None:
     """Say why a scope does not grant a request; an unknown scope grants nothing."""
     if scope is None:
         return refuse("scope_denied")
     if scope.is_unrestricted:
         return None
-    fault = request_paths.strict_path_fault(facts.path)
+    fault = request_paths.strict_path_fault(attributes.path)
     if fault is not None:
         return refuse("bad_request", PATH_FAULTS[fault])
-    return None if scope.allows(facts.method, request_paths.decoded_segments(facts.path)) else refuse("scope_denied")
+    return None if scope.allows(attributes.method, request_paths.decoded_segments(attributes.path)) else refuse("scope_denied")

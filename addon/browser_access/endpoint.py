@@ -29,23 +29,23 @@ MAX_INVALID_TICKETS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ConfirmationRequest:
     """Somebody opened the link."""
 
     ticket: str
 
 
 @dataclass(frozen=True, slots=True)
-class Press:
+class RedemptionRequest:
     """Somebody pressed the button; the ticket is in the body."""
 
 
 class BrowserAccessEndpoint:
     """The way in of one worker."""
 
-    def __init__(self, settings: Settings, store: TokenDatabase) -> None:
+    def __init__(self, settings: Settings, database: TokenDatabase) -> None:
         self._settings = settings
-        self._database = store
+        self._database = database
         # The cookie is for TLS alone exactly where its name says so.
         self._secure = settings.platform.is_production
         self.cookie = cookie_name(production=self._secure)
@@ -55,23 +55,23 @@ class BrowserAccessEndpoint:
     def admit(self, request: RequestHead, peer: Peer) -> Decision | Defer:
         """Refuse forms that are not ours; everything else may need a look-up."""
         if request.method != "POST":
-            return Defer(policy_data=Look(_ticket(request.query)))
+            return Defer(policy_data=ConfirmationRequest(_ticket(request.query)))
         if not self._is_own_form(request, peer):
             return refuse("cross_site")
         if (request.headers.get(b"content-type") or b"").partition(b";")[0].strip().lower() != FORM:
             return refuse("bad_request", "The ticket comes in a form.")
-        return Defer(body_bytes=BODY_BYTES, policy_data=Press())
+        return Defer(body_bytes=BODY_BYTES, policy_data=RedemptionRequest())
 
-    async def show(self, question: Question, look: Look) -> Decision:
+    async def show(self, question: Question, confirmation: ConfirmationRequest) -> Decision:
         """Ask whether to go in, without using the ticket up."""
-        ticket_hash = self._ticket_hash(look.ticket)
+        ticket_hash = self._ticket_hash(confirmation.ticket)
         try:
             prefix = None if ticket_hash is None else await self._database.prefix_of_ticket(ticket_hash)
         except DatabaseUnavailable:
             return refuse("unavailable", retry_after=5)
         if prefix is None:
             return self._expired_page(question, ticket_hash)
-        return _page(200, pages.confirmation_page(look.ticket, prefix, _languages(question.request)))
+        return _page(200, pages.confirmation_page(confirmation.ticket, prefix, _languages(question.request)))
 
     async def enter(self, question: Question) -> Decision:
         """Take the ticket, set the cookie and lead on to the upstream's own pages."""

@@ -85,17 +85,17 @@ class CaptureObserver:
     def _matches(self, exchange: Exchange, path: bytes) -> bool:
         if self._everything or (self._paths and path.startswith(self._paths)):
             return True
-        known = exchange.snapshot
-        return isinstance(known, TokenSnapshot) and (known.token_id in self._ids or known.user_id in self._ids)
+        snapshot = exchange.snapshot
+        return isinstance(snapshot, TokenSnapshot) and (snapshot.token_id in self._ids or snapshot.user_id in self._ids)
 
 
 class InspectionCapture:
     """Keeps true what is shown. Only the loop touches it; without the database it ends when the time is over."""
 
     def __init__(
-        self, settings: Settings, store: TokenDatabase, worker_context: WorkerContext, counters: Counters
+        self, settings: Settings, database: TokenDatabase, worker_context: WorkerContext, counters: Counters
     ) -> None:
-        self._database = store
+        self._database = database
         self._worker = worker_context
         self._counters = counters
         self._publisher = FlowPublisher(settings)

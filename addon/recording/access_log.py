@@ -66,12 +66,12 @@ class AccessLog:
         """The file was moved away: write to a new one of its name from now on."""
         self._wants_reopen = True
 
-    def record(self, exchange: Exchange, known: TokenSnapshot | None) -> None:
+    def record(self, exchange: Exchange, snapshot: TokenSnapshot | None) -> None:
         """Write down an exchange that is over; called on the loop."""
         if not self._target:
             return
         if len(self._entries) < QUEUE_LINES:
-            self._entries.append(make_entry(exchange, known))
+            self._entries.append(make_entry(exchange, snapshot))
         else:
             self._counters.add("log_dropped")
         if self._lost != self._counted_lost:

@@ -28,14 +28,14 @@ type LogEntry = tuple[
 ]
 
 
-def make_entry(exchange: Exchange, known: TokenSnapshot | None) -> LogEntry:
+def make_entry(exchange: Exchange, snapshot: TokenSnapshot | None) -> LogEntry:
     """Take from an exchange what the log needs, so that the exchange itself need not be kept."""
     request = exchange.request
     return (
         time.time(),
         exchange.request_id,
-        None if known is None else known.prefix,
-        None if known is None else known.user_id,
+        None if snapshot is None else snapshot.prefix,
+        None if snapshot is None else snapshot.user_id,
         None if request is None else request.method,
         None if request is None else request.raw_path,
         exchange.status,

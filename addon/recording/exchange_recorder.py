@@ -40,8 +40,8 @@ class ExchangeRecorder:
     def record(self, exchange: Exchange) -> None:
         """Record an exchange that is over; `exchange.snapshot` is whose it was, refused or not."""
         self.counters.count_exchange(exchange)
-        known = exchange.snapshot if isinstance(exchange.snapshot, TokenSnapshot) else None
-        self.log.record(exchange, known)
-        self.recent.add_failed(exchange, known)
-        if known is not None:
-            self.recent.add(exchange, known)
+        snapshot = exchange.snapshot if isinstance(exchange.snapshot, TokenSnapshot) else None
+        self.log.record(exchange, snapshot)
+        self.recent.add_failed(exchange, snapshot)
+        if snapshot is not None:
+            self.recent.add(exchange, snapshot)

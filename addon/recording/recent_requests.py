@@ -49,26 +49,26 @@ class RecentRequests:
         self._failed: deque[_FailedRequest] = deque(maxlen=FAILED_PER_FLUSH)
         self._is_redis_down = False
 
-    def add(self, exchange: Exchange, known: TokenSnapshot) -> None:
-        """Keep an exchange of a known token that is over."""
+    def add(self, exchange: Exchange, snapshot: TokenSnapshot) -> None:
+        """Keep an exchange that has ended, of a token that was found."""
         request, status, code = exchange.request, exchange.status, exchange.code
         if request is None:
             return
         took = (exchange.ended - exchange.started) * 1000
         figures = (status, exchange.bytes_in, exchange.bytes_out, took)
         left = (time.time(), request.method, request.raw_path, *figures, code)
-        self._append(self._requests, known.token_id, left, recent_requests.REQUESTS_KEPT)
+        self._append(self._requests, snapshot.token_id, left, recent_requests.REQUESTS_KEPT)
         if code and status >= 400:
-            self._append(self._refusals, known.token_id, left, recent_requests.REFUSALS_KEPT)
+            self._append(self._refusals, snapshot.token_id, left, recent_requests.REFUSALS_KEPT)
 
-    def add_failed(self, exchange: Exchange, known: TokenSnapshot | None) -> None:
+    def add_failed(self, exchange: Exchange, snapshot: TokenSnapshot | None) -> None:
         """Keep what was refused or failed for an admin who is told its id; of very many only the last ones."""
         if exchange.code and exchange.status >= 400:
             request = exchange.request
-            who = None if known is None else known.user_id
+            user_id = None if snapshot is None else snapshot.user_id
             asked_for = ("", b"") if request is None else (request.method, request.raw_path)
-            facts = (exchange.status, exchange.code, who, exchange.client_address)
-            self._failed.append((exchange.request_id, time.time(), *asked_for, *facts))
+            outcome = (exchange.status, exchange.code, user_id, exchange.client_address)
+            self._failed.append((exchange.request_id, time.time(), *asked_for, *outcome))
 
     def _append(
         self, kept: dict[uuid.UUID, deque[_FinishedRequest]], token_id: uuid.UUID, left: _FinishedRequest, most: int

@@ -45,12 +45,12 @@ class TokenChange:
 
 
 class InvalidationListener:
-    """Keeps `known` true while heartbeats come, and says so when they do not."""
+    """Keeps the cache true while heartbeats come, and says so when they do not."""
 
     def __init__(
         self,
         settings: Settings,
-        known: MemoryTier,
+        memory_tier: MemoryTier,
         loop: asyncio.AbstractEventLoop,
         *,
         on_change: Callable[[TokenChange], None],
@@ -59,7 +59,7 @@ class InvalidationListener:
         on_inspections: Callable[[], None],
     ) -> None:
         self._settings = settings
-        self._memory_tier = known
+        self._memory_tier = memory_tier
         self._on_change = on_change
         self._on_reconnect = on_reconnect
         self._on_settings = on_settings
@@ -76,7 +76,7 @@ class InvalidationListener:
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def start(self) -> None:
-        """Begin to listen; `known` becomes trusted with the first heartbeat."""
+        """Begin to listen; the cache becomes trusted with the first heartbeat."""
         self._heartbeat.start()
         self._thread.start()
 

@@ -13,7 +13,7 @@ from models.services.gateway.token_lookup import TokenSnapshot
 class MemoryTier:
     """Tokens by the hash of their secret, the one stored longest ago going first when the map is full.
 
-    A browser's cookie is one more secret by which its token is known; a notice about the token drops them all.
+    A browser's cookie is one more secret of its token; an invalidation of the token drops all of them.
 
     `leased_until` is the loop time up to which entries may be used without asking the database. Each answer that the
     listener gets to a heartbeat moves it on, because every notice of a change before that question came before the
@@ -35,10 +35,10 @@ class MemoryTier:
         return len(self._entries)
 
     def get(self, secret_hash: bytes) -> TokenSnapshot | None:
-        """Return what is known; whether it may be trusted is for the caller to ask."""
+        """Return the cached token; the caller checks whether the lease still holds."""
         return self._entries.get(secret_hash)
 
-    def put(self, secret_hash: bytes, known: TokenSnapshot, *, invalidations_before: int) -> bool:
+    def put(self, secret_hash: bytes, snapshot: TokenSnapshot, *, invalidations_before: int) -> bool:
         """Remember the answer of a look-up, unless a notice came while it was under way or it is the older one.
 
         Returns whether it was remembered.
@@ -46,12 +46,12 @@ class MemoryTier:
         if invalidations_before != self.invalidations:
             return False
         present = self._entries.get(secret_hash)
-        if present is not None and present.version > known.version:
+        if present is not None and present.version > snapshot.version:
             return False
-        self._entries[secret_hash] = known
+        self._entries[secret_hash] = snapshot
         self._entries.move_to_end(secret_hash)
-        if known.own_device is not None:
-            self._cookies.setdefault(known.token_id, set()).add(secret_hash)
+        if snapshot.own_device is not None:
+            self._cookies.setdefault(snapshot.token_id, set()).add(secret_hash)
         if len(self._entries) > self._size:
             self._evict_oldest()
         return True
@@ -80,9 +80,9 @@ class MemoryTier:
         self.leased_until = min(self.leased_until, now + trust_seconds)
 
     def _evict_oldest(self) -> None:
-        secret_hash, known = self._entries.popitem(last=False)
-        cookies = self._cookies.get(known.token_id)
+        secret_hash, snapshot = self._entries.popitem(last=False)
+        cookies = self._cookies.get(snapshot.token_id)
         if cookies is not None:
             cookies.discard(secret_hash)
             if not cookies:
-                del self._cookies[known.token_id]
+                del self._cookies[snapshot.token_id]

@@ -83,9 +83,9 @@ class RedisTier:
             return False
         return present is not None and int(present) > version
 
-    async def put(self, secret_hash: bytes, known: TokenSnapshot) -> None:
+    async def put(self, secret_hash: bytes, snapshot: TokenSnapshot) -> None:
         """Share what was read from the database."""
-        await self._store(secret_hash, known.version, _SNAPSHOT.dump_json(known), ENTRY_SECONDS)
+        await self._store(secret_hash, snapshot.version, _SNAPSHOT.dump_json(snapshot), ENTRY_SECONDS)
 
     def mark_invalidated(self, secret_hash: bytes, version: int) -> asyncio.Task[None]:
         """Leave a tombstone for everything older than `version`; from now on, not only from when it is there."""

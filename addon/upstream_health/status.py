@@ -23,10 +23,10 @@ RECORD_SECONDS = 5.0
 class UpstreamStatus:
     """Keeps `is_up` true: None while nobody has probed lately. Addresses that fail are tried last by requests."""
 
-    def __init__(self, settings: Settings, redis: Redis, store: TokenDatabase, upstream: Upstream) -> None:
+    def __init__(self, settings: Settings, redis: Redis, database: TokenDatabase, upstream: Upstream) -> None:
         self._settings = settings.upstream
         self._redis = redis
-        self._database = store
+        self._database = database
         self._upstream = upstream
         self._failing: set[tuple[str, int]] = set()
         self._record_read_at = float("-inf")

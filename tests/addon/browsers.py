@@ -19,7 +19,7 @@ def ticket_for(factory: Sessions, settings: Settings, owned: Owned) -> str:
         return browser_access.issue_ticket(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
 
 
-def press(proxy: Proxy, ticket: str, **headers: str) -> Reply:
+def submit_ticket(proxy: Proxy, ticket: str, **headers: str) -> Reply:
     """Send the form of the confirm page; by default as a browser does from that page."""
     sent = {
         "Content_Type": "application/x-www-form-urlencoded",
@@ -37,9 +37,9 @@ def cookie_of(reply: Reply) -> str:
     return reply.headers["Set-Cookie"].partition(";")[0]
 
 
-def enter(proxy: Proxy, factory: Sessions, settings: Settings, owned: Owned, **headers: str) -> str:
+def log_in(proxy: Proxy, factory: Sessions, settings: Settings, owned: Owned, **headers: str) -> str:
     """Go in with a fresh ticket and return the cookie."""
-    return cookie_of(press(proxy, ticket_for(factory, settings, owned), **headers))
+    return cookie_of(submit_ticket(proxy, ticket_for(factory, settings, owned), **headers))
 
 
 def shown_ticket(page: Reply) -> str:

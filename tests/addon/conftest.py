@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from addon.admission.credentials import Credential
 from addon.admission.gate import Gate
 from addon.admission.rate_limits import RateLimiter
-from addon.admission.request_facts import RequestAttributes
+from addon.admission.request_attributes import RequestAttributes
 from addon.token_cache.database import TokenDatabase
 from addon.token_cache.memory_tier import MemoryTier
 from addon.token_cache.redis_tier import RedisTier
@@ -47,7 +47,7 @@ def sell(factory: Sessions, settings: Settings, name: str, *, scope: str = "full
     return Owned(user, token, secret)
 
 
-def facts(
+def attributes(
     secret: str | None, *, path: bytes = b"/", method: str = "GET", device: str | None = None
 ) -> RequestAttributes:
     """A request as the gate sees it."""
@@ -57,18 +57,18 @@ def facts(
 
 def make_gate(
     settings: Settings,
-    store: TokenDatabase,
-    known: MemoryTier,
+    database: TokenDatabase,
+    memory_tier: MemoryTier,
     monotonic: Callable[[], float] = monotonic,
     *,
-    shared: RedisTier | None = None,
+    redis_tier: RedisTier | None = None,
 ) -> Gate:
-    """A gate; without `shared` it has no Redis, so that each look-up asks the database."""
-    shared = shared or RedisTier(Redis.from_url("redis://127.0.0.1:1"))
-    rates = RateLimiter(
+    """A gate; without `redis_tier` it has no Redis, so that each look-up asks the database."""
+    redis_tier = redis_tier or RedisTier(Redis.from_url("redis://127.0.0.1:1"))
+    rate_limiter = RateLimiter(
         per_minute=settings.limits.proxy_per_minute, max_concurrent=settings.limits.proxy_at_once, workers=1
     )
-    return Gate(settings, store, known, shared=shared, rates=rates, monotonic=monotonic)
+    return Gate(settings, database, memory_tier, redis_tier=redis_tier, rate_limiter=rate_limiter, monotonic=monotonic)
 
 
 @dataclass
@@ -77,8 +77,8 @@ class Gated:
 
     settings: Settings
     factory: Sessions
-    known: MemoryTier
-    store: TokenDatabase
+    memory_tier: MemoryTier
+    database: TokenDatabase
     gate: Gate
 
     def run[T](self, call: Callable[[Gate], Awaitable[T]]) -> T:
@@ -92,10 +92,10 @@ class Gated:
 def gated(committed: tuple[Settings, Sessions]) -> Iterator[Gated]:
     """A gate whose map is trusted, as if its listener heard."""
     settings, factory = committed
-    store, known = TokenDatabase(settings), MemoryTier(100)
-    known.connected()
-    yield Gated(settings, factory, known, store, make_gate(settings, store, known))
-    store.close()
+    token_database, memory_tier = TokenDatabase(settings), MemoryTier(100)
+    memory_tier.connected()
+    yield Gated(settings, factory, memory_tier, token_database, make_gate(settings, token_database, memory_tier))
+    token_database.close()
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +119,7 @@ def proxy(committed: tuple[Settings, Sessions], upstream: str, environment: dict
 
 
 @dataclass(frozen=True)
-class Standing:
+class SharedWorker:
     """One worker that serves a whole file of tests, and the database behind it."""
 
     committed: tuple[Settings, Sessions]
@@ -127,12 +127,12 @@ class Standing:
 
 
 @pytest.fixture(scope="module")
-def standing(make_database: Callable[[], str], upstream: str, environment: dict[str, str]) -> Iterator[Standing]:
+def shared_worker(make_database: Callable[[], str], upstream: str, environment: dict[str, str]) -> Iterator[SharedWorker]:
     """A worker for tests that leave it as they found it: starting one takes longer than most of them."""
     settings = config.load_settings({**environment, "DATABASE_URL": make_database()})
     engine, port = database.connect(settings.database), free_port()
     proxy = Proxy(port, proxy_environment(settings, environment["REDIS_URL"], upstream, port))
     proxy.start_worker()
-    yield Standing((settings, database.sessions(engine)), proxy)
+    yield SharedWorker((settings, database.sessions(engine)), proxy)
     proxy.stop()
     engine.dispose()

@@ -9,7 +9,7 @@ from models import clock
 from models.services.gateway.token_lookup import TokenSnapshot
 
 
-def known(prefix: str = "Abc12345") -> TokenSnapshot:
+def make_snapshot(prefix: str = "Abc12345") -> TokenSnapshot:
     """A token that was looked up."""
     return TokenSnapshot(
         token_id=uuid.uuid4(),
@@ -29,7 +29,7 @@ def known(prefix: str = "Abc12345") -> TokenSnapshot:
     )
 
 
-def over(
+def ended_exchange(
     path: bytes | None = b"/certificates", *, status: int = 200, code: str = "", seconds: float = 0.02
 ) -> Exchange:
     """An exchange that took so long; without a path its request was malformed."""

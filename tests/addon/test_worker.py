@@ -26,7 +26,7 @@ from models.services.gateway import sessions as proxy_sessions
 from models.services.gateway.invalidation import CHANNEL
 from models.services.reports.usage import Usage
 from models.services.tokens import revocation
-from tests.addon.conftest import Owned, Standing, sell
+from tests.addon.conftest import Owned, SharedWorker, sell
 from tests.addon.processes import Proxy, connections
 from tests.factories import counted
 
@@ -35,15 +35,15 @@ DEVICE = "a1b2c3d4e5f6a7b8c9d0"
 
 
 @pytest.fixture
-def committed(standing: Standing) -> Committed:
-    return standing.committed
+def committed(shared_worker: SharedWorker) -> Committed:
+    return shared_worker.committed
 
 
 @pytest.fixture
-def proxy(standing: Standing) -> Iterator[Proxy]:
+def proxy(shared_worker: SharedWorker) -> Iterator[Proxy]:
     """The file's worker, alone again after the test."""
-    yield standing.proxy
-    standing.proxy.keep_one()
+    yield shared_worker.proxy
+    shared_worker.proxy.keep_one()
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from typing import Any
 
 
 @dataclass
-class Server:
+class FixedServer:
     """Answers every connection with the same bytes, or closes it, or hangs; it can be stopped and started again."""
 
     port: int
     answer: bytes | None = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-    asked: list[bytes] = field(default_factory=list)
+    requests: list[bytes] = field(default_factory=list)
     tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
@@ -43,7 +43,7 @@ class Server:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            self.asked.append(await reader.readuntil(b"\r\n\r\n"))
+            self.requests.append(await reader.readuntil(b"\r\n\r\n"))
             if self.answer is None:
                 await asyncio.sleep(3)
             writer.write(self.answer or b"")

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from addon.admission.gate import Gate
-from addon.admission.request_facts import Admit
+from addon.admission.request_attributes import Admit
 from addon.http1.decisions import Refuse
 from addon.recording.counters import Counters
 from addon.token_cache import database
@@ -25,7 +25,7 @@ from models.services.errors import TokenUnusable
 from models.services.gateway import sessions as proxy_sessions
 from models.services.tokens import debt_pauses, revocation
 from models.token_pauses import TokenPause
-from tests.addon.conftest import Gated, Owned, facts, make_gate, sell
+from tests.addon.conftest import Gated, Owned, attributes, make_gate, sell
 from tests.conftest import Clock
 
 DEVICE = "a1b2c3d4e5f6a7b8c9d0"
@@ -40,17 +40,17 @@ def decide(gated: Gated, request: object) -> object:
     return gated.run(lambda gate: gate.decide(request))  # type: ignore[arg-type]
 
 
-def enter(gated: Gated, owned: Owned, device: str | None = None) -> object:
+def activate(gated: Gated, owned: Owned, device: str | None = None) -> object:
     """Decide and begin, as a request whose upstream answers does."""
 
     async def both(gate: Gate) -> object:
-        request = facts(owned.secret, device=device)
+        request = attributes(owned.secret, device=device)
         decision = await gate.decide(request)
         return await gate.start_session(decision, request, "request-1") if isinstance(decision, Admit) else decision
 
     begun = gated.run(both)
     # What the listener does when it hears of the change.
-    gated.known.invalidate(owned.token.secret_hash, owned.token.id)
+    gated.memory_tier.invalidate(owned.token.secret_hash, owned.token.id)
     return begun
 
 
@@ -65,20 +65,20 @@ def token_row(factory: Sessions, owned: Owned) -> AccessToken:
 
 
 def test_a_good_token_is_admitted_and_its_clock_does_not_run_before_first_use(gated: Gated, owned: Owned) -> None:
-    decision = decide(gated, facts(owned.secret))
+    decision = decide(gated, attributes(owned.secret))
     assert isinstance(decision, Admit)
     assert decision.session_id is None
     assert token_row(gated.factory, owned).activated_at is None
-    begun = enter(gated, owned)
+    begun = activate(gated, owned)
     assert isinstance(begun, Admit)
     assert begun.session_id is not None
     assert token_row(gated.factory, owned).activated_at is not None
 
 
 def test_the_second_request_is_decided_from_memory(gated: Gated, owned: Owned) -> None:
-    enter(gated, owned)
-    first = decide(gated, facts(owned.secret))
-    again = gated.gate.decide_from_memory(facts(owned.secret))
+    activate(gated, owned)
+    first = decide(gated, attributes(owned.secret))
+    again = gated.gate.decide_from_memory(attributes(owned.secret))
     assert isinstance(first, Admit)
     assert isinstance(again, Admit)
     assert (again.snapshot, again.session_id) == (first.snapshot, first.session_id)
@@ -87,7 +87,7 @@ def test_the_second_request_is_decided_from_memory(gated: Gated, owned: Owned) -
 
 @pytest.mark.parametrize("path", [b"/a/../b", b"/a/%2e%2e/b", b"/a%2f..%2fb", b"/a/.", b"/%00", b"/a\x7f", b"/a#b"])
 def test_dot_segments_control_bytes_and_fragments_are_refused_before_anything_else(gated: Gated, path: bytes) -> None:
-    assert code(decide(gated, facts(None, path=path))) == "bad_request"
+    assert code(decide(gated, attributes(None, path=path))) == "bad_request"
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_a_path_that_servers_read_differently_passes_only_an_unrestricted_scope(
     gated: Gated, owned: Owned, path: bytes
 ) -> None:
     """An unrestricted scope sells the upstream whole: what RFC 3986 allows goes up byte for byte."""
-    assert isinstance(decide(gated, facts(owned.secret, path=path)), Admit)
+    assert isinstance(decide(gated, attributes(owned.secret, path=path)), Admit)
     narrow = sell(gated.factory, gated.settings, "narrow", scope="certificates_only")
-    assert code(decide(gated, facts(narrow.secret, path=b"/certificates/filter" + path))) in {
+    assert code(decide(gated, attributes(narrow.secret, path=b"/certificates/filter" + path))) in {
         "bad_request",
         "scope_denied",
     }
@@ -109,21 +109,21 @@ def test_a_path_that_servers_read_differently_passes_only_an_unrestricted_scope(
 def test_a_method_beyond_the_ordinary_ones_passes_only_an_unrestricted_scope(gated: Gated, owned: Owned) -> None:
     narrow = sell(gated.factory, gated.settings, "narrow", scope="certificates_only")
     for method in ("PROPFIND", "REPORT", "QUERY", "get"):
-        assert isinstance(decide(gated, facts(owned.secret, method=method)), Admit)
-        request = facts(narrow.secret, path=b"/certificates/filter", method=method)
+        assert isinstance(decide(gated, attributes(owned.secret, method=method)), Admit)
+        request = attributes(narrow.secret, path=b"/certificates/filter", method=method)
         assert code(decide(gated, request)) == "scope_denied"
 
 
 def test_the_server_as_a_whole_is_within_an_unrestricted_scope_only(gated: Gated, owned: Owned) -> None:
     narrow = sell(gated.factory, gated.settings, "narrow", scope="certificates_only")
-    assert isinstance(decide(gated, facts(owned.secret, path=b"*", method="OPTIONS")), Admit)
-    assert code(decide(gated, facts(narrow.secret, path=b"*", method="OPTIONS"))) == "scope_denied"
+    assert isinstance(decide(gated, attributes(owned.secret, path=b"*", method="OPTIONS")), Admit)
+    assert code(decide(gated, attributes(narrow.secret, path=b"*", method="OPTIONS"))) == "scope_denied"
 
 
 def test_no_token_and_a_made_up_token_are_refused_without_a_look_up(gated: Gated) -> None:
-    assert code(gated.gate.decide_from_memory(facts(None))) == "token_missing"
+    assert code(gated.gate.decide_from_memory(attributes(None))) == "token_missing"
     for made_up in ("", "x", "x" * 64, "ü" * 64, "x" * 63 + "=", "x" * 10_000):
-        assert code(gated.gate.decide_from_memory(facts(made_up))) == "token_invalid"
+        assert code(gated.gate.decide_from_memory(attributes(made_up))) == "token_invalid"
 
 
 def test_each_decision_is_counted_once_by_the_tier_that_knew_the_token(
@@ -135,9 +135,9 @@ def test_each_decision_is_counted_once_by_the_tier_that_knew_the_token(
         gate._counters = counters
         stranger = secrets.new_secret(gated.settings.tokens)
         for request in (owned.secret, owned.secret, None, "x" * 64, stranger, stranger):
-            await gate.decide(facts(request))
-        await gate.decide(facts(owned.secret, path=b"/a/../b"))
-        await gate.identify(facts(owned.secret).credential)
+            await gate.decide(attributes(request))
+        await gate.decide(attributes(owned.secret, path=b"/a/../b"))
+        await gate.identify(attributes(owned.secret).credential)
 
     gated.run(ask)
     assert {key: count for key, count in counters.take().items() if key[0] == "admissions"} == {
@@ -150,50 +150,50 @@ def test_each_decision_is_counted_once_by_the_tier_that_knew_the_token(
 
 def test_a_genuine_token_that_nobody_has_is_invalid(gated: Gated) -> None:
     unknown = secrets.new_secret(gated.settings.tokens)
-    assert code(decide(gated, facts(unknown))) == "token_invalid"
+    assert code(decide(gated, attributes(unknown))) == "token_invalid"
 
 
 def test_a_revoked_token_is_refused(gated: Gated, owned: Owned) -> None:
     with gated.factory.begin() as session:
         revocation.revoke(session, owned.user, owned.token.id, settings=gated.settings, actor=PLATFORM)
-    assert code(decide(gated, facts(owned.secret))) == "token_revoked"
+    assert code(decide(gated, attributes(owned.secret))) == "token_revoked"
 
 
 def test_an_expired_token_is_refused_to_the_second(gated: Gated, owned: Owned, time: Clock) -> None:
-    enter(gated, owned)
+    activate(gated, owned)
     time.advance(seconds=3599)
-    assert isinstance(decide(gated, facts(owned.secret)), Admit)
+    assert isinstance(decide(gated, attributes(owned.secret)), Admit)
     time.advance(seconds=1)
-    assert code(gated.gate.decide_from_memory(facts(owned.secret))) == "token_expired"
+    assert code(gated.gate.decide_from_memory(attributes(owned.secret))) == "token_expired"
 
 
 def test_an_expired_token_stays_expired_when_the_clock_is_set_back(gated: Gated, owned: Owned, time: Clock) -> None:
     """Used time does not run backwards: a refund counts it so, and admission has to."""
-    enter(gated, owned)
+    activate(gated, owned)
     time.advance(seconds=3600)
-    assert code(decide(gated, facts(owned.secret))) == "token_expired"
+    assert code(decide(gated, attributes(owned.secret))) == "token_expired"
     with gated.factory.begin() as session:
         assert proxy_sessions.close_sessions_of_ended_tokens(session) == 1
     time.advance(minutes=-50)
     # From memory, from the database, and at the activation that has the last word.
-    assert code(decide(gated, facts(owned.secret))) == "token_expired"
-    known = MemoryTier(gated.settings.proxy.known_tokens)
-    fresh = replace(gated, known=known, gate=make_gate(gated.settings, gated.store, known))
-    assert code(decide(fresh, facts(owned.secret))) == "token_expired"
+    assert code(decide(gated, attributes(owned.secret))) == "token_expired"
+    memory_tier = MemoryTier(gated.settings.proxy.known_tokens)
+    fresh = replace(gated, memory_tier=memory_tier, gate=make_gate(gated.settings, gated.database, memory_tier))
+    assert code(decide(fresh, attributes(owned.secret))) == "token_expired"
     with gated.factory.begin() as session, pytest.raises(TokenUnusable, match="expired"):
         rules = gated.settings.sessions
         proxy_sessions.start_session(session, owned.token.id, device=None, rules=rules, actor=PLATFORM)
 
 
 def test_a_paused_token_is_refused(gated: Gated, owned: Owned) -> None:
-    enter(gated, owned)
+    activate(gated, owned)
     with gated.factory.begin() as session:
         session.execute(
             update(AccessToken)
             .where(AccessToken.id == owned.token.id)
             .values(paused_at=clock.now(), pause_limit_seconds=3600)
         )
-    assert code(decide(gated, facts(owned.secret))) == "token_paused"
+    assert code(decide(gated, attributes(owned.secret))) == "token_paused"
 
 
 def test_a_token_paused_for_a_debt_is_refused_with_what_ends_the_pause(gated: Gated, owned: Owned) -> None:
@@ -201,7 +201,7 @@ def test_a_token_paused_for_a_debt_is_refused_with_what_ends_the_pause(gated: Ga
         token = session.get_one(AccessToken, owned.token.id)
         token.paused_at, token.pause_limit_seconds = clock.now(), debt_pauses.NO_LIMIT_SECONDS
         session.add(TokenPause(token_id=token.id, started_at=token.paused_at, for_debt=True))
-    refusal = decide(gated, facts(owned.secret))
+    refusal = decide(gated, attributes(owned.secret))
     assert isinstance(refusal, Refuse)
     assert refusal.code == "token_paused"
     assert "once the debt is repaid" in refusal.detail
@@ -211,41 +211,41 @@ def test_a_token_paused_for_a_debt_is_refused_with_what_ends_the_pause(gated: Ga
 def test_a_token_of_a_disabled_user_is_refused(gated: Gated, owned: Owned) -> None:
     with gated.factory.begin() as session:
         roles.set_active(session, owned.user.id, active=False, actor=PLATFORM)
-    assert code(decide(gated, facts(owned.secret))) == "account_disabled"
+    assert code(decide(gated, attributes(owned.secret))) == "account_disabled"
 
 
 @pytest.mark.parametrize("device", ["short", "x" * 256, ""])
 def test_a_device_of_odd_length_is_refused(gated: Gated, owned: Owned, device: str) -> None:
-    assert code(decide(gated, facts(owned.secret, device=device))) == "device_invalid"
+    assert code(decide(gated, attributes(owned.secret, device=device))) == "device_invalid"
 
 
 def test_a_device_is_needed_when_the_policy_requires_one(gated: Gated, owned: Owned) -> None:
     strict = gated.settings.model_copy(
         update={"sessions": gated.settings.sessions.model_copy(update={"device_policy": "required"})}
     )
-    gate = make_gate(strict, gated.store, gated.known)
-    assert code(gated.run(lambda _: gate.decide(facts(owned.secret)))) == "device_missing"
-    assert isinstance(gated.run(lambda _: gate.decide(facts(owned.secret, device=DEVICE))), Admit)
+    gate = make_gate(strict, gated.database, gated.memory_tier)
+    assert code(gated.run(lambda _: gate.decide(attributes(owned.secret)))) == "device_missing"
+    assert isinstance(gated.run(lambda _: gate.decide(attributes(owned.secret, device=DEVICE))), Admit)
 
 
 def test_a_scope_limits_the_paths_and_an_unknown_scope_reaches_nothing(gated: Gated) -> None:
     narrow = sell(gated.factory, gated.settings, "narrow", scope="certificates_only")
-    assert isinstance(decide(gated, facts(narrow.secret, path=b"/certificates/filter")), Admit)
-    assert isinstance(decide(gated, facts(narrow.secret, path=b"/certificates/%66ilter")), Admit)
-    assert code(decide(gated, facts(narrow.secret, path=b"/users/currentUser"))) == "scope_denied"
+    assert isinstance(decide(gated, attributes(narrow.secret, path=b"/certificates/filter")), Admit)
+    assert isinstance(decide(gated, attributes(narrow.secret, path=b"/certificates/%66ilter")), Admit)
+    assert code(decide(gated, attributes(narrow.secret, path=b"/users/currentUser"))) == "scope_denied"
     with gated.factory.begin() as session:
         session.execute(update(AccessToken).where(AccessToken.id == narrow.token.id).values(scope="gone"))
-    gated.known.connected()
-    assert code(decide(gated, facts(narrow.secret, path=b"/certificates/filter"))) == "scope_denied"
+    gated.memory_tier.connected()
+    assert code(decide(gated, attributes(narrow.secret, path=b"/certificates/filter"))) == "scope_denied"
 
 
 def test_another_device_gets_a_conflict_until_the_session_is_idle(gated: Gated, owned: Owned, time: Clock) -> None:
-    first = enter(gated, owned, DEVICE)
+    first = activate(gated, owned, DEVICE)
     assert isinstance(first, Admit)
-    assert code(enter(gated, owned, "another-device")) == "device_conflict"
-    assert code(enter(gated, owned, None)) == "device_conflict"
+    assert code(activate(gated, owned, "another-device")) == "device_conflict"
+    assert code(activate(gated, owned, None)) == "device_conflict"
     time.advance(seconds=301)
-    taken = enter(gated, owned, "another-device")
+    taken = activate(gated, owned, "another-device")
     assert isinstance(taken, Admit)
     assert taken.session_id != first.session_id
     with gated.factory() as session:
@@ -255,15 +255,15 @@ def test_another_device_gets_a_conflict_until_the_session_is_idle(gated: Gated, 
 
 def test_a_conflict_names_the_ways_out_and_when_to_come_back(gated: Gated, owned: Owned, time: Clock) -> None:
     """RFC 9110, 10.2.3: Retry-After says how long to wait: until the first device has been idle for long enough."""
-    enter(gated, owned, DEVICE)
+    activate(gated, owned, DEVICE)
     time.advance(seconds=100)
-    other = facts(owned.secret, device="another-device")
+    other = attributes(owned.secret, device="another-device")
     contested = decide(gated, other)
     assert isinstance(contested, Admit)
     page = f"/tokens/{owned.token.id}#device"
     for refused in (
         gated.run(lambda gate: gate.check_device_conflict(contested, other)),
-        enter(gated, owned, "another-device"),
+        activate(gated, owned, "another-device"),
     ):
         assert isinstance(refused, Refuse)
         assert refused.page == page
@@ -272,8 +272,8 @@ def test_a_conflict_names_the_ways_out_and_when_to_come_back(gated: Gated, owned
 
 
 def test_a_conflict_is_found_before_anybody_goes_to_the_upstream(gated: Gated, owned: Owned, time: Clock) -> None:
-    enter(gated, owned, DEVICE)
-    other = facts(owned.secret, device="another-device")
+    activate(gated, owned, DEVICE)
+    other = attributes(owned.secret, device="another-device")
     contested = decide(gated, other)
     assert isinstance(contested, Admit)
     assert contested.needs_device_check
@@ -286,17 +286,17 @@ def test_a_first_use_that_comes_too_late_starts_no_clock(
     gated: Gated, owned: Owned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "START_SESSION_SECONDS", -1.0)
-    assert code(enter(gated, owned)) == "unavailable"
+    assert code(activate(gated, owned)) == "unavailable"
     assert token_row(gated.factory, owned).activated_at is None
 
 
 def test_slow_look_ups_do_not_hold_up_what_ends_a_token(gated: Gated, owned: Owned) -> None:
     async def main(_: Gate) -> None:
         released = threading.Event()
-        slow = [asyncio.ensure_future(gated.store.run(lambda: released.wait(20))) for _ in range(30)]
+        slow = [asyncio.ensure_future(gated.database.run(lambda: released.wait(20))) for _ in range(30)]
         try:
             async with asyncio.timeout(5):
-                assert owned.token.id in await gated.store.find_by_id([owned.token.id])
+                assert owned.token.id in await gated.database.find_by_id([owned.token.id])
         finally:
             released.set()
             await asyncio.gather(*slow)
@@ -305,42 +305,42 @@ def test_slow_look_ups_do_not_hold_up_what_ends_a_token(gated: Gated, owned: Own
 
 
 def test_a_released_session_lets_another_device_in(gated: Gated, owned: Owned) -> None:
-    first = enter(gated, owned, DEVICE)
+    first = activate(gated, owned, DEVICE)
     assert isinstance(first, Admit)
     assert first.session_id is not None
     with gated.factory.begin() as session:
         proxy_sessions.release(session, owned.user, first.session_id, PLATFORM)
-    assert isinstance(enter(gated, owned, "another-device"), Admit)
+    assert isinstance(activate(gated, owned, "another-device"), Admit)
 
 
 def test_the_first_device_claims_a_session_that_was_opened_without_one(gated: Gated, owned: Owned) -> None:
-    assert isinstance(enter(gated, owned, None), Admit)
-    assert isinstance(enter(gated, owned, DEVICE), Admit)
-    assert code(enter(gated, owned, "another-device")) == "device_conflict"
+    assert isinstance(activate(gated, owned, None), Admit)
+    assert isinstance(activate(gated, owned, DEVICE), Admit)
+    assert code(activate(gated, owned, "another-device")) == "device_conflict"
 
 
 def test_with_the_database_down_known_tokens_pass_for_the_grace_and_all_others_wait(
     gated: Gated, owned: Owned, environment: dict[str, str]
 ) -> None:
     now = [1000.0]
-    gate = make_gate(gated.settings, gated.store, gated.known, monotonic=lambda: now[0])
-    enter(gated, owned)
-    assert isinstance(gated.run(lambda _: gate.decide(facts(owned.secret))), Admit)
+    gate = make_gate(gated.settings, gated.database, gated.memory_tier, monotonic=lambda: now[0])
+    activate(gated, owned)
+    assert isinstance(gated.run(lambda _: gate.decide(attributes(owned.secret))), Admit)
     other = sell(gated.factory, gated.settings, "other")
 
     dead = gated.settings.database.model_copy(update={"url": "postgresql+psycopg2://nobody@127.0.0.1:1/none"})
-    gate._database = type(gated.store)(gated.settings.model_copy(update={"database": dead}))
-    gated.known.disconnected(now[0], 1.0)
+    gate._database = type(gated.database)(gated.settings.model_copy(update={"database": dead}))
+    gated.memory_tier.disconnected(now[0], 1.0)
     now[0] += 30
-    assert gate.decide_from_memory(facts(owned.secret)) is None
-    assert isinstance(gated.run(lambda _: gate.decide(facts(owned.secret))), Admit)
-    assert code(gated.run(lambda _: gate.decide(facts(other.secret)))) == "unavailable"
+    assert gate.decide_from_memory(attributes(owned.secret)) is None
+    assert isinstance(gated.run(lambda _: gate.decide(attributes(owned.secret))), Admit)
+    assert code(gated.run(lambda _: gate.decide(attributes(other.secret)))) == "unavailable"
     now[0] += timedelta(seconds=gated.settings.proxy.grace_seconds).total_seconds()
-    assert code(gated.run(lambda _: gate.decide(facts(owned.secret)))) == "unavailable"
+    assert code(gated.run(lambda _: gate.decide(attributes(owned.secret)))) == "unavailable"
     gate._database.close()
 
 
 def test_the_status_of_a_token_starts_nothing(gated: Gated, owned: Owned) -> None:
-    found = gated.run(lambda gate: gate.identify(facts(owned.secret).credential))
+    found = gated.run(lambda gate: gate.identify(attributes(owned.secret).credential))
     assert not isinstance(found, Refuse)
     assert token_row(gated.factory, owned).activated_at is None

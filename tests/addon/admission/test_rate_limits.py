@@ -34,10 +34,10 @@ def make(seconds: Seconds, *, per_minute: int = 5, max_concurrent: int = 2, work
 
 
 def test_no_window_of_a_minute_holds_more_than_the_limit(seconds: Seconds) -> None:
-    rates = make(seconds)
+    rate_limiter = make(seconds)
     admitted = []
     for _ in range(1000):
-        if rates.take(TOKEN).allowed:
+        if rate_limiter.take(TOKEN).allowed:
             admitted.append(seconds.now)
         seconds.now += 0.7
     for moment in admitted:
@@ -46,114 +46,114 @@ def test_no_window_of_a_minute_holds_more_than_the_limit(seconds: Seconds) -> No
 
 
 def test_a_refused_request_is_told_the_truth_about_when_to_come_back(seconds: Seconds) -> None:
-    rates = make(seconds)
+    rate_limiter = make(seconds)
     for _ in range(5):
-        rates.take(TOKEN)
+        rate_limiter.take(TOKEN)
         seconds.now += 3
-    refused = rates.take(TOKEN)
+    refused = rate_limiter.take(TOKEN)
     assert not refused.allowed
     seconds.now += refused.reset - 1.1
-    assert not rates.take(TOKEN).allowed
+    assert not rate_limiter.take(TOKEN).allowed
     seconds.now += 1.1
-    assert rates.take(TOKEN).allowed
+    assert rate_limiter.take(TOKEN).allowed
 
 
 def test_what_remains_counts_down(seconds: Seconds) -> None:
-    rates = make(seconds)
-    assert [rates.take(TOKEN).remaining for _ in range(6)] == [4, 3, 2, 1, 0, 0]
-    assert rates.take(uuid.uuid4()).remaining == 4
+    rate_limiter = make(seconds)
+    assert [rate_limiter.take(TOKEN).remaining for _ in range(6)] == [4, 3, 2, 1, 0, 0]
+    assert rate_limiter.take(uuid.uuid4()).remaining == 4
 
 
 def test_requests_under_way_are_bounded(seconds: Seconds) -> None:
-    rates = make(seconds)
-    first, second = rates.take(TOKEN), rates.take(TOKEN)
+    rate_limiter = make(seconds)
+    first, second = rate_limiter.take(TOKEN), rate_limiter.take(TOKEN)
     first.window.request_started()
-    assert rates.take(TOKEN).allowed
+    assert rate_limiter.take(TOKEN).allowed
     second.window.request_started()
-    crowded = rates.take(TOKEN)
+    crowded = rate_limiter.take(TOKEN)
     assert (crowded.allowed, crowded.is_concurrency_limited, crowded.remaining) == (False, True, 2)
     first.window.request_finished()
-    assert rates.take(TOKEN).remaining == 1
+    assert rate_limiter.take(TOKEN).remaining == 1
 
 
 def test_a_silent_redis_leaves_each_worker_its_share_of_every_token(seconds: Seconds) -> None:
-    rates = make(seconds, per_minute=10, workers=2)
-    rates.take(TOKEN)
-    [(_, window)] = rates.take_changed()
-    rates.apply_totals(window, total=1, oldest=int(seconds.now), in_flight=0, own_then=1)
-    rates.is_isolated = True
-    assert [rates.take(TOKEN).allowed for _ in range(6)] == [True] * 4 + [False] * 2
-    assert [rates.take(uuid.uuid4()).limit for _ in range(2)] == [10, 10]
+    rate_limiter = make(seconds, per_minute=10, workers=2)
+    rate_limiter.take(TOKEN)
+    [(_, window)] = rate_limiter.take_changed()
+    rate_limiter.apply_totals(window, total=1, oldest=int(seconds.now), in_flight=0, own_then=1)
+    rate_limiter.is_isolated = True
+    assert [rate_limiter.take(TOKEN).allowed for _ in range(6)] == [True] * 4 + [False] * 2
+    assert [rate_limiter.take(uuid.uuid4()).limit for _ in range(2)] == [10, 10]
     fresh = uuid.uuid4()
-    assert [rates.take(fresh).allowed for _ in range(6)] == [True] * 5 + [False]
+    assert [rate_limiter.take(fresh).allowed for _ in range(6)] == [True] * 5 + [False]
 
 
 def test_a_token_that_rested_has_its_whole_limit_again(seconds: Seconds) -> None:
-    rates = make(seconds, per_minute=10, workers=4)
+    rate_limiter = make(seconds, per_minute=10, workers=4)
     for _ in range(6):
-        rates.take(TOKEN)
-    [(_, window)] = rates.take_changed()
-    rates.apply_totals(window, total=6, oldest=int(seconds.now), in_flight=0, own_then=6)
+        rate_limiter.take(TOKEN)
+    [(_, window)] = rate_limiter.take_changed()
+    rate_limiter.apply_totals(window, total=6, oldest=int(seconds.now), in_flight=0, own_then=6)
     seconds.now += 5
-    assert rates.take(TOKEN)[:3] == (True, 10, 3)
+    assert rate_limiter.take(TOKEN)[:3] == (True, 10, 3)
 
 
 def test_old_news_of_the_other_workers_never_say_come_back_at_once(seconds: Seconds) -> None:
-    rates = make(seconds)
-    window = rates.take(TOKEN).window
+    rate_limiter = make(seconds)
+    window = rate_limiter.take(TOKEN).window
     oldest = int(seconds.now) - 60
-    rates.apply_totals(window, total=6, oldest=oldest, in_flight=0, own_then=1)
+    rate_limiter.apply_totals(window, total=6, oldest=oldest, in_flight=0, own_then=1)
     seconds.now += 0.9
     assert int(seconds.now) - oldest > 60
-    refused = rates.take(TOKEN)
+    refused = rate_limiter.take(TOKEN)
     assert (refused.allowed, refused.reset) == (False, 1)
 
 
 def test_the_exchange_knows_whether_redis_is_silent(seconds: Seconds) -> None:
     async def main() -> None:
-        rates = make(seconds)
+        rate_limiter = make(seconds)
         nowhere = Redis.from_url("redis://127.0.0.1:1")
-        exchange = RateLimitSync(nowhere, rates)
-        await exchange.sync()
-        assert not rates.is_isolated
-        rates.take(TOKEN)
+        sync = RateLimitSync(nowhere, rate_limiter)
+        await sync.sync()
+        assert not rate_limiter.is_isolated
+        rate_limiter.take(TOKEN)
         with pytest.raises(RedisError):
-            await exchange.sync()
-        assert rates.is_isolated
+            await sync.sync()
+        assert rate_limiter.is_isolated
         await nowhere.aclose()
 
     asyncio.run(main())
 
 
 def test_a_window_that_nobody_uses_is_forgotten(seconds: Seconds) -> None:
-    rates = make(seconds)
-    rates.take(TOKEN)
-    rates.take_changed()
+    rate_limiter = make(seconds)
+    rate_limiter.take(TOKEN)
+    rate_limiter.take_changed()
     seconds.now += 100
-    assert rates.take_changed() == []
-    assert rates._windows == {}
+    assert rate_limiter.take_changed() == []
+    assert rate_limiter._windows == {}
 
 
 def test_two_workers_share_one_limit_through_redis(environment: dict[str, str], redis: object) -> None:
     async def main() -> list[bool]:
         client = Redis.from_url(environment["REDIS_URL"])
         workers = [RateLimiter(per_minute=10, max_concurrent=2, workers=2) for _ in range(2)]
-        exchanges = [RateLimitSync(client, rates) for rates in workers]
+        syncs = [RateLimitSync(client, rate_limiter) for rate_limiter in workers]
         admitted = []
         for turn in range(14):
-            rates = workers[turn % 2]
-            admitted.append(rates.take(TOKEN).allowed)
-            for exchange in exchanges:
-                await exchange.sync()
-        windows = [rates.take(TOKEN).window for rates in workers]
+            rate_limiter = workers[turn % 2]
+            admitted.append(rate_limiter.take(TOKEN).allowed)
+            for sync in syncs:
+                await sync.sync()
+        windows = [rate_limiter.take(TOKEN).window for rate_limiter in workers]
         for window in windows:
             window.request_started()
-        for exchange in [*exchanges, *exchanges]:
-            await exchange.sync()
-        assert all(rates.take(TOKEN).is_concurrency_limited for rates in workers)
+        for sync in [*syncs, *syncs]:
+            await sync.sync()
+        assert all(rate_limiter.take(TOKEN).is_concurrency_limited for rate_limiter in workers)
         windows[0].request_finished()
-        for exchange in [*exchanges, *exchanges]:
-            await exchange.sync()
+        for sync in [*syncs, *syncs]:
+            await sync.sync()
         assert not workers[1].take(TOKEN).is_concurrency_limited
         await client.aclose()
         return admitted

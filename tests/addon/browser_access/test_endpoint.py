@@ -25,23 +25,23 @@ from models.services.actor import PLATFORM
 from models.services.crypto import secrets
 from models.services.crypto.secrets import Purpose
 from models.services.tokens import browser_access, revocation
-from tests.addon.browsers import ENTER, cookie_of, enter, press, shown_ticket, ticket_for
-from tests.addon.conftest import Owned, Standing, sell
+from tests.addon.browsers import ENTER, cookie_of, log_in, submit_ticket, shown_ticket, ticket_for
+from tests.addon.conftest import Owned, SharedWorker, sell
 from tests.addon.processes import Proxy, Reply
 
 Committed = tuple[Settings, Sessions]
 
 
 @pytest.fixture
-def committed(standing: Standing) -> Committed:
-    return standing.committed
+def committed(shared_worker: SharedWorker) -> Committed:
+    return shared_worker.committed
 
 
 @pytest.fixture
-def proxy(standing: Standing) -> Iterator[Proxy]:
+def proxy(shared_worker: SharedWorker) -> Iterator[Proxy]:
     """The file's worker, alone again after the test."""
-    yield standing.proxy
-    standing.proxy.keep_one()
+    yield shared_worker.proxy
+    shared_worker.proxy.keep_one()
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def owned(committed: Committed) -> Owned:
     return sell(factory, settings, "buyer")
 
 
-def look(proxy: Proxy, ticket: str, **headers: str) -> Reply:
+def open_link(proxy: Proxy, ticket: str, **headers: str) -> Reply:
     return proxy.get(f"{ENTER}?ticket={ticket}", **headers)
 
 
@@ -67,10 +67,10 @@ def test_a_browser_looks_presses_and_sees_the_upstreams_own_pages(
 ) -> None:
     settings, factory = committed
     ticket = ticket_for(factory, settings, owned)
-    page = look(proxy, ticket)
+    page = open_link(proxy, ticket)
     assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert owned.token.prefix in page.body.decode()
-    reply = press(proxy, shown_ticket(page))
+    reply = submit_ticket(proxy, shown_ticket(page))
     assert (reply.status, reply.headers["Location"]) == (303, "/")
     assert reply.headers["Referrer-Policy"] == "no-referrer"
     assert reply.headers["Cache-Control"] == "no-store"
@@ -90,8 +90,8 @@ def test_the_page_may_load_nothing_and_names_its_style_by_hash(
     proxy: Proxy, committed: Committed, owned: Owned
 ) -> None:
     for reply, status in (
-        (look(proxy, ticket_for(committed[1], committed[0], owned)), 200),
-        (look(proxy, "made-up"), 410),
+        (open_link(proxy, ticket_for(committed[1], committed[0], owned)), 200),
+        (open_link(proxy, "made-up"), 410),
     ):
         assert reply.status == status
         policy = reply.headers["Content-Security-Policy"]
@@ -113,7 +113,7 @@ def test_who_fetches_links_beforehand_uses_no_ticket_up(proxy: Proxy, committed:
         reply = proxy.request(method, f"{ENTER}?ticket={ticket}", headers={"Sec-Purpose": "prefetch;prerender"})
         assert reply.status == 200
         assert "Set-Cookie" not in reply.headers
-    assert press(proxy, ticket).status == 303
+    assert submit_ticket(proxy, ticket).status == 303
 
 
 def test_a_used_an_expired_and_a_made_up_ticket_get_a_kind_page(
@@ -121,13 +121,13 @@ def test_a_used_an_expired_and_a_made_up_ticket_get_a_kind_page(
 ) -> None:
     settings, factory = committed
     used, expired = (ticket_for(factory, settings, owned) for _ in range(2))
-    assert press(proxy, used).status == 303
+    assert submit_ticket(proxy, used).status == 303
     with factory.begin() as session:
         stale = AccessTicket.secret_hash == secrets.hash_of(settings.tokens, expired, Purpose.TICKET)
         session.execute(update(AccessTicket).where(stale).values(expires_at=clock.now()))
     never_issued = secrets.new_secret(settings.tokens, Purpose.TICKET)
     for ticket in (used, expired, never_issued, "x" * 64, owned.secret, "", "ä", "<script>"):
-        for reply in (press(proxy, ticket), look(proxy, quote(ticket)), press(proxy, ticket)):
+        for reply in (submit_ticket(proxy, ticket), open_link(proxy, quote(ticket)), submit_ticket(proxy, ticket)):
             assert reply.status == 410, ticket
             assert "Set-Cookie" not in reply.headers
             assert b"This link has expired" in reply.body
@@ -143,8 +143,8 @@ def test_a_used_an_expired_and_a_made_up_ticket_get_a_kind_page(
 
 def test_the_page_speaks_the_browsers_language(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     ticket = ticket_for(committed[1], committed[0], owned)
-    assert "Открыть в этом браузере?" in look(proxy, ticket, Accept_Language="ru-RU,ru;q=0.9,en;q=0.8").body.decode()
-    page = look(proxy, ticket, Accept_Language="de")
+    assert "Открыть в этом браузере?" in open_link(proxy, ticket, Accept_Language="ru-RU,ru;q=0.9,en;q=0.8").body.decode()
+    page = open_link(proxy, ticket, Accept_Language="de")
     assert b"Open in this browser?" in page.body
     assert "Accept-Language" in page.headers["Vary"]
 
@@ -179,9 +179,9 @@ def test_a_form_from_another_site_is_refused_and_uses_nothing_up(
         ("", "http://127.0.0.1"),
         ("", ""),
     ):
-        refused = press(proxy, ticket, Sec_Fetch_Site=site, Origin=origin)
+        refused = submit_ticket(proxy, ticket, Sec_Fetch_Site=site, Origin=origin)
         assert code(refused) == (403, "cross_site"), (site, origin)
-    assert press(proxy, ticket).status == 303
+    assert submit_ticket(proxy, ticket).status == 303
 
 
 def test_an_older_browser_says_by_its_origin_that_the_form_is_ours(
@@ -189,19 +189,19 @@ def test_an_older_browser_says_by_its_origin_that_the_form_is_ours(
 ) -> None:
     for origin in (f"http://127.0.0.1:{proxy.port}", "null"):
         ticket = ticket_for(committed[1], committed[0], owned)
-        assert press(proxy, ticket, Sec_Fetch_Site="", Origin=origin).status == 303
+        assert submit_ticket(proxy, ticket, Sec_Fetch_Site="", Origin=origin).status == 303
 
 
 def test_only_a_small_form_is_read(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     ticket = ticket_for(committed[1], committed[0], owned)
-    assert press(proxy, "x" * 4096).status == 413
-    assert code(press(proxy, ticket, Content_Type="application/json")) == (400, "bad_request")
-    assert code(press(proxy, ticket, Content_Type="text/plain")) == (400, "bad_request")
+    assert submit_ticket(proxy, "x" * 4096).status == 413
+    assert code(submit_ticket(proxy, ticket, Content_Type="application/json")) == (400, "bad_request")
+    assert code(submit_ticket(proxy, ticket, Content_Type="text/plain")) == (400, "bad_request")
     empty = proxy.request("POST", ENTER, headers={"Sec-Fetch-Site": "same-origin"})
     assert empty.status == 400
     for method in ("PUT", "DELETE", "OPTIONS", "PATCH"):
         assert proxy.request(method, f"{ENTER}?ticket={ticket}", headers={}).status == 404
-    assert press(proxy, ticket).status == 303
+    assert submit_ticket(proxy, ticket).status == 303
 
 
 def test_nothing_below_the_prefix_or_beside_the_address_enters(
@@ -216,10 +216,10 @@ def test_a_cookie_is_a_device_of_its_own_whatever_the_client_says(
     proxy: Proxy, committed: Committed, owned: Owned
 ) -> None:
     settings, factory = committed
-    cookie = enter(proxy, factory, settings, owned)
+    cookie = log_in(proxy, factory, settings, owned)
     for device in ({}, {"X_Device_ID": "a" * 20}, {"X_Device_ID": "x"}):
         assert proxy.get("/", Cookie=cookie, **device).status == 200
-    other = enter(proxy, factory, settings, owned)
+    other = log_in(proxy, factory, settings, owned)
     assert code(proxy.get("/users/currentUser", Cookie=other)) == (409, "device_conflict")
     assert code(proxy.get("/users/currentUser", owned.secret, X_Device_ID="a" * 20)) == (409, "device_conflict")
     with factory() as session:
@@ -232,9 +232,9 @@ def test_a_browser_that_comes_in_again_is_not_refused_for_its_own_earlier_visit(
     proxy: Proxy, committed: Committed, owned: Owned
 ) -> None:
     settings, factory = committed
-    first = enter(proxy, factory, settings, owned)
+    first = log_in(proxy, factory, settings, owned)
     assert proxy.get("/", Cookie=first).status == 200
-    second = enter(proxy, factory, settings, owned, Cookie=first)
+    second = log_in(proxy, factory, settings, owned, Cookie=first)
     assert proxy.get("/", Cookie=second).status == 200
     time.sleep(1)
     assert code(proxy.get("/", Cookie=first)) == (401, "token_invalid")
@@ -243,7 +243,7 @@ def test_a_browser_that_comes_in_again_is_not_refused_for_its_own_earlier_visit(
 def test_a_restricted_token_leads_to_the_first_page_of_its_scope(proxy: Proxy, committed: Committed) -> None:
     settings, factory = committed
     narrow = sell(factory, settings, "narrow", scope="certificates_only")
-    reply = press(proxy, ticket_for(factory, settings, narrow))
+    reply = submit_ticket(proxy, ticket_for(factory, settings, narrow))
     assert reply.headers["Location"] == "/certificates/filter"
     assert proxy.get("/certificates/filter", Cookie=cookie_of(reply)).status == 200
     assert code(proxy.get("/users/currentUser", Cookie=cookie_of(reply))) == (403, "scope_denied")
@@ -253,7 +253,7 @@ def test_the_header_goes_before_the_cookie_and_the_cookie_before_authorization(
     proxy: Proxy, committed: Committed, owned: Owned
 ) -> None:
     settings, factory = committed
-    cookie = enter(proxy, factory, settings, owned)
+    cookie = log_in(proxy, factory, settings, owned)
     other = sell(factory, settings, "other")
     bearer = f"Bearer {other.secret}"
     seen = [
@@ -278,7 +278,7 @@ def test_two_cookies_of_that_name_or_a_malformed_one_are_refused(
     proxy: Proxy, committed: Committed, owned: Owned
 ) -> None:
     settings, factory = committed
-    cookie = enter(proxy, factory, settings, owned)
+    cookie = log_in(proxy, factory, settings, owned)
     name = cookie.partition("=")[0]
     assert proxy.get("/", Cookie=f"theirs=1; {cookie}; more=2").status == 200
     for sent in (
@@ -305,7 +305,7 @@ def test_two_cookies_of_that_name_or_a_malformed_one_are_refused(
 
 def test_a_cookie_is_decided_from_memory(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     settings, factory = committed
-    cookie = enter(proxy, factory, settings, owned)
+    cookie = log_in(proxy, factory, settings, owned)
     assert [proxy.get("/", Cookie=cookie).status for _ in range(2)] == [200, 200]
     time.sleep(0.3)
     proxy.get("/", Cookie=cookie)
@@ -321,7 +321,7 @@ def test_what_a_cookie_opened_is_cut_and_refused_when_its_token_ends(
 ) -> None:
     settings, factory = committed
     proxy.start_worker()
-    cookie = enter(proxy, factory, settings, owned)
+    cookie = log_in(proxy, factory, settings, owned)
     for _ in range(12):  # Enough new connections to meet both workers.
         assert proxy.get("/", Cookie=cookie).status == 200
     with proxy.connect() as busy:
@@ -342,7 +342,7 @@ def test_a_cookie_ends_everywhere_when_its_tokens_secret_changes(
 ) -> None:
     settings, factory = committed
     proxy.start_worker()
-    cookie = enter(proxy, factory, settings, owned)
+    cookie = log_in(proxy, factory, settings, owned)
     for _ in range(12):
         assert proxy.get("/", Cookie=cookie).status == 200
     with factory.begin() as session:
@@ -354,7 +354,7 @@ def test_a_cookie_ends_everywhere_when_its_tokens_secret_changes(
 
 def test_a_cookie_outlives_no_token(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     settings, factory = committed
-    cookie = enter(proxy, factory, settings, owned)
+    cookie = log_in(proxy, factory, settings, owned)
     with factory.begin() as session:
         session.execute(
             update(AccessToken)
@@ -369,7 +369,7 @@ def test_where_a_device_is_required_a_browser_needs_no_header(proxy: Proxy, comm
     strict = proxy.beside(SESSIONS__DEVICE_POLICY="required")
     strict.start_worker()
     try:
-        assert strict.get("/", Cookie=enter(strict, factory, settings, owned)).status == 200
+        assert strict.get("/", Cookie=log_in(strict, factory, settings, owned)).status == 200
         assert strict.get("/", owned.secret).status == 403
     finally:
         strict.stop()
@@ -389,8 +389,8 @@ def test_in_production_the_cookie_is_bound_to_its_host_and_to_tls(
     try:
         # Without a trusted word from the browser, no form is ours: production has browsers that send one.
         ticket = ticket_for(factory, settings, owned)
-        assert code(press(edge, ticket, Sec_Fetch_Site="", Origin="null")) == (403, "cross_site")
-        reply = press(edge, ticket, Sec_Fetch_Site="", Origin="https://proxy.example")
+        assert code(submit_ticket(edge, ticket, Sec_Fetch_Site="", Origin="null")) == (403, "cross_site")
+        reply = submit_ticket(edge, ticket, Sec_Fetch_Site="", Origin="https://proxy.example")
         assert set_cookie(reply) == {"Path=/", "Max-Age=3600", "HttpOnly", "SameSite=Lax", "Secure"}
         name, _, secret = cookie_of(reply).partition("=")
         assert name == "__Host-zenzefi_access"

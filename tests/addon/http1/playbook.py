@@ -167,14 +167,14 @@ class FakePolicy:
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
         self.decide: Callable[[RequestHead], Decision | Defer] = lambda _: Admit(upstream, "t1", "u1")
-        self.asked: list[RequestHead] = []
+        self.requests: list[RequestHead] = []
         self.opened: list[Exchange] = []
         self.closed: list[Exchange] = []
         self.bytes_in = 0
         self.bytes_out = 0
 
     def admit(self, request: RequestHead, peer: Peer, exchange: Exchange) -> Decision | Defer:
-        self.asked.append(request)
+        self.requests.append(request)
         return self.decide(request)
 
     async def admit_slow(self, question: Question) -> Decision:

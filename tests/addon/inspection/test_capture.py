@@ -36,7 +36,7 @@ from models.services.gateway.workers import FLOWS
 from ops.inspect.flow_feed import FlowFeed
 from tests.abuse.statement_recorder import Recorder
 from tests.addon.conftest import sell
-from tests.addon.exchanges import known, over
+from tests.addon.exchanges import ended_exchange, make_snapshot
 from tests.addon.inspection_helpers import viewer
 from tests.addon.processes import Proxy, free_port, listeners, proxy_environment
 from tests.addon.recording.test_metrics import read
@@ -64,31 +64,31 @@ def watch(settings: Settings) -> CaptureObserver:
 
 
 def test_only_what_is_watched_is_recorded(watch: CaptureObserver) -> None:
-    mine, others = known(), known()
+    mine, others = make_snapshot(), make_snapshot()
     watch.set(
         [
             ActiveInspection(InspectionTarget.TOKEN, mine.token_id, LATER),
             ActiveInspection(InspectionTarget.PATH, b"/cert", LATER),
         ]
     )
-    assert watch.begin(whose(over(b"/x"), mine)) is not None
-    assert watch.begin(whose(over(b"/x"), others)) is None
-    assert watch.begin(over(b"/certificates")) is not None
-    assert watch.begin(over(b"/x")) is None
+    assert watch.begin(whose(ended_exchange(b"/x"), mine)) is not None
+    assert watch.begin(whose(ended_exchange(b"/x"), others)) is None
+    assert watch.begin(ended_exchange(b"/certificates")) is not None
+    assert watch.begin(ended_exchange(b"/x")) is None
     watch.set([ActiveInspection(InspectionTarget.USER, others.user_id, LATER)])
-    assert watch.begin(whose(over(b"/x"), replace(others, token_id=uuid.uuid4()))) is not None
-    assert watch.begin(whose(over(b"/x"), mine)) is None
+    assert watch.begin(whose(ended_exchange(b"/x"), replace(others, token_id=uuid.uuid4()))) is not None
+    assert watch.begin(whose(ended_exchange(b"/x"), mine)) is None
     watch.set([ActiveInspection(InspectionTarget.EVERYTHING, None, LATER)])
-    assert watch.begin(over(b"/x")) is not None
-    assert watch.begin(over(None)) is None
+    assert watch.begin(ended_exchange(b"/x")) is not None
+    assert watch.begin(ended_exchange(None)) is None
 
 
 def test_what_ends_after_the_inspection_is_not_shown(watch: CaptureObserver) -> None:
     watch.set([ActiveInspection(InspectionTarget.EVERYTHING, None, LATER)])
-    recording = watch.begin(over())
+    recording = watch.begin(ended_exchange())
     assert recording is not None
     watch.set([])
-    watch.end(over(), recording)
+    watch.end(ended_exchange(), recording)
     assert not watch._publisher._queue
 
 
@@ -97,14 +97,14 @@ def test_too_many_at_once_or_in_a_second_are_dropped_and_counted(
 ) -> None:
     monkeypatch.setattr(capture, "MAX_CONCURRENT_RECORDINGS", 5)
     watch.set([ActiveInspection(InspectionTarget.EVERYTHING, None, LATER)])
-    recordings = [watch.begin(over()) for _ in range(7)]
+    recordings = [watch.begin(ended_exchange()) for _ in range(7)]
     for recording in recordings:
         if recording is not None:
-            watch.end(over(), recording)
-    assert [watch.begin(over()) is None for _ in range(5)] == [False, False, False, True, True]
+            watch.end(ended_exchange(), recording)
+    assert [watch.begin(ended_exchange()) is None for _ in range(5)] == [False, False, False, True, True]
     assert watch._publisher.take_counts() == {("flows_dropped", "busy"): 2, ("flows_dropped", "rate"): 2}
     assert watch._publisher.take_counts() == {}
-    later = over()
+    later = ended_exchange()
     later.started, later.ended = later.started + 1, later.ended + 1
     assert watch.begin(later) is not None
 
@@ -118,7 +118,7 @@ def test_a_full_queue_and_a_silent_redis_cost_flows_and_nothing_else(
     sender = FlowPublisher(settings.model_copy(update={"redis": nowhere}))
     began = time.monotonic()
     for _ in range(3):
-        sender.put(over(), Recording(watch, 10))
+        sender.put(ended_exchange(), Recording(watch, 10))
     assert time.monotonic() - began < 0.1
     sender.start()
     sender.stop()
@@ -137,10 +137,10 @@ def test_the_stream_is_bounded_in_flows_and_in_bytes(settings: Settings, redis: 
     for number in range(100):
         recording = Recording(watch, 64 * 1024)
         recording.add_request(b"x " * (100 if number % 2 else 20_000))
-        exchange = over(b"/n/%d" % number)
+        exchange = ended_exchange(b"/n/%d" % number)
         exchange.bytes_in = len(recording.request_body)
         sender.put(exchange, recording)
-    huge = over(b"/" + b"a b" * 20_000)
+    huge = ended_exchange(b"/" + b"a b" * 20_000)
     sender.put(huge, Recording(watch, 10))
     sender.start()
     sender.stop()
@@ -277,7 +277,7 @@ def test_a_websocket_is_shown_when_it_opens_and_again_when_it_ends(
 
 def of_tunnel(watch: CaptureObserver, request_id: str, *, is_over: bool) -> dict[bytes, bytes]:
     """An entry of the stream."""
-    exchange = over(b"/ws", status=101)
+    exchange = ended_exchange(b"/ws", status=101)
     exchange.request_id, exchange.tunnel = request_id, True
     if not is_over:
         exchange.ended = 0.0
@@ -303,13 +303,13 @@ def test_a_tunnel_that_was_cleared_is_shown_anew_at_its_end_and_leaves_in_its_tu
 def test_tunnels_that_stand_leave_room_for_others(watch: CaptureObserver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture, "MAX_CONCURRENT_RECORDINGS", 1)
     watch.set([ActiveInspection(InspectionTarget.EVERYTHING, None, LATER)])
-    tunnel = over(status=101)
+    tunnel = ended_exchange(status=101)
     recording = watch.begin(tunnel)
     assert recording is not None
     watch.opened(tunnel, recording)
-    assert watch.begin(over()) is not None
+    assert watch.begin(ended_exchange()) is not None
     watch.end(tunnel, recording)
-    assert watch.begin(over()) is None
+    assert watch.begin(ended_exchange()) is None
     assert len(watch._publisher._queue) == 2
 
 

@@ -23,7 +23,7 @@ from models.database import Sessions
 from models.services.actor import PLATFORM
 from models.services.tokens import revocation
 from tests.addon.conftest import sell
-from tests.addon.exchanges import known, over
+from tests.addon.exchanges import ended_exchange, make_snapshot
 from tests.addon.processes import ROOT, Proxy
 
 SECRET = "Ab-_" * 16
@@ -51,8 +51,8 @@ def log(tmp_path: Path) -> Iterator[tuple[AccessLog, Path, Counters]]:
 
 
 def test_a_line_says_who_asked_for_what_and_what_came_of_it() -> None:
-    token = known()
-    line = json.loads(format_entry(make_entry(over(), token), 42))
+    token = make_snapshot()
+    line = json.loads(format_entry(make_entry(ended_exchange(), token), 42))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
     assert line == {
         "id": "0123456789abcdef-1",
@@ -72,7 +72,7 @@ def test_a_line_says_who_asked_for_what_and_what_came_of_it() -> None:
 
 
 def test_a_malformed_request_has_a_line_too() -> None:
-    exchange = over(None, status=400, code="bad_request")
+    exchange = ended_exchange(None, status=400, code="bad_request")
     exchange.first_byte = 0.0
     line = json.loads(format_entry(make_entry(exchange, None), 1))
     assert (line["method"], line["path"], line["token"], line["user"]) == (None, None, None, None)
@@ -102,7 +102,7 @@ def test_what_may_be_a_secret_is_masked(path: str) -> None:
 
 
 def test_what_a_client_chose_cannot_break_the_line() -> None:
-    exchange = over(b'/"},{\\"')
+    exchange = ended_exchange(b'/"},{\\"')
     exchange.client_address = 'fe80::1%"},{"'
     line = json.loads(format_entry(make_entry(exchange, None), 1))
     assert (line["path"], line["address"]) == ('/"},{\\"', 'fe80::1%"},{"')
@@ -112,7 +112,7 @@ def test_paths_without_a_secret_are_shown_as_they_came() -> None:
     for path in ("/", "/a%20b/c", "/certificates/details/1", f"/{SECRET[:63]}", '/"quoted"'):
         assert masked_path(path.encode()) == path
     assert masked_path(b"/x" * 4000) == "/x" * 749 + "/…"
-    assert len(format_entry(make_entry(over(b'/"' * 4000), known()), 1)) < 4096
+    assert len(format_entry(make_entry(ended_exchange(b'/"' * 4000), make_snapshot()), 1)) < 4096
 
 
 def test_the_beginning_of_a_secret_that_a_long_path_ends_with_is_not_shown() -> None:
@@ -133,11 +133,11 @@ def test_a_rotated_file_is_noticed_and_so_is_a_request_to_reopen(
 ) -> None:
     writer, path, _ = log
     writer.start()
-    writer.record(over(b"/one"), None)
+    writer.record(ended_exchange(b"/one"), None)
     until(lambda: lines(path), lambda got: len(got) == 1)
     path.rename(path.with_suffix(".1"))
     until(path.exists, bool)  # by itself, within a second
-    writer.record(over(b"/two"), None)
+    writer.record(ended_exchange(b"/two"), None)
     assert until(lambda: lines(path), lambda got: len(got) == 1)[0]["path"] == "/two"
     path.rename(path.with_suffix(".2"))
     monkeypatch.setattr(access_log, "POLL_INTERVAL_SECONDS", 3600)
@@ -150,7 +150,7 @@ def test_a_full_queue_drops_and_counts(log: tuple[AccessLog, Path, Counters], mo
     writer, path, counters = log
     monkeypatch.setattr(access_log, "QUEUE_LINES", 10)
     for _ in range(25):
-        writer.record(over(), None)
+        writer.record(ended_exchange(), None)
     assert counters.take() == {("log_dropped",): 15}
     writer.start()
     until(lambda: lines(path), lambda got: len(got) == 10)
@@ -161,10 +161,10 @@ def test_lines_that_cannot_be_written_are_counted_and_the_next_ones_are_whole(tm
     writer = AccessLog("/dev/full", counters)
     writer.start()
     for _ in range(3):
-        writer.record(over(), None)
+        writer.record(ended_exchange(), None)
 
     def counted() -> int:
-        writer.record(over(), None)
+        writer.record(ended_exchange(), None)
         return sum(counters._pending.values())
 
     until(counted, lambda dropped: dropped >= 3)
@@ -174,10 +174,10 @@ def test_lines_that_cannot_be_written_are_counted_and_the_next_ones_are_whole(tm
 def test_two_processes_on_one_pipe_write_whole_lines() -> None:
     script = (
         "from addon.recording.access_log import AccessLog; from addon.recording.counters import Counters\n"
-        "from tests.addon.exchanges import over\n"
+        "from tests.addon.exchanges import ended_exchange\n"
         "log = AccessLog('-', Counters())\n"
         "log.start()\n"
-        "for number in range(2000): log.record(over(b'/%d/' % number + b'x/' * (number % 700)), None)\n"
+        "for number in range(2000): log.record(ended_exchange(b'/%d/' % number + b'x/' * (number % 700)), None)\n"
         "log.stop()\n"
     )
     theirs, ours = os.pipe()
@@ -196,7 +196,7 @@ def test_stopping_writes_what_is_left(tmp_path: Path) -> None:
     writer = AccessLog(str(path), Counters())
     writer.start()
     for number in range(2000):
-        writer.record(over(b"/%d" % number), None)
+        writer.record(ended_exchange(b"/%d" % number), None)
     writer.stop()
     assert [line["path"] for line in lines(path)] == [f"/{number}" for number in range(2000)]
 
@@ -204,7 +204,7 @@ def test_stopping_writes_what_is_left(tmp_path: Path) -> None:
 def test_an_empty_target_writes_nothing_and_a_wrong_one_fails_at_the_start(tmp_path: Path) -> None:
     silent = AccessLog("", Counters())
     silent.start()
-    silent.record(over(), None)
+    silent.record(ended_exchange(), None)
     assert not silent._entries
     silent.stop()
     with pytest.raises(OSError, match="No such file"):

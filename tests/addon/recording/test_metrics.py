@@ -26,7 +26,7 @@ from models.metrics.catalogue import GATEWAY, LATENCY, Kind
 from models.services.gateway.outages import UpstreamState
 from models.services.gateway.workers import CERTIFICATES
 from tests.addon.conftest import sell
-from tests.addon.exchanges import over
+from tests.addon.exchanges import ended_exchange
 from tests.addon.processes import Proxy
 
 type Samples = dict[tuple[str, ...], float]
@@ -63,10 +63,10 @@ def with_redis[T](url: str, main: Callable[[Redis], Awaitable[T]]) -> T:
 
 def test_every_exchange_is_counted_by_method_status_and_code() -> None:
     counters = Counters()
-    counters.count_exchange(over())
-    counters.count_exchange(over(status=403, code="scope_denied"))
-    counters.count_exchange(over(None, status=400, code="bad_request"))
-    counters.count_exchange(over(status=200, code="client_closed"))
+    counters.count_exchange(ended_exchange())
+    counters.count_exchange(ended_exchange(status=403, code="scope_denied"))
+    counters.count_exchange(ended_exchange(None, status=400, code="bad_request"))
+    counters.count_exchange(ended_exchange(status=200, code="client_closed"))
     counters.count_bytes(10, 0)
     counters.count_bytes(0, 1000)
     taken = counters.take()
@@ -80,18 +80,18 @@ def test_every_exchange_is_counted_by_method_status_and_code() -> None:
 
 def test_latency_is_until_the_reply_begins_or_without_one_until_the_end() -> None:
     counters = Counters()
-    counters.count_exchange(over(seconds=100.0))
-    refused = over(seconds=0.3, status=401, code="token_missing")
+    counters.count_exchange(ended_exchange(seconds=100.0))
+    refused = ended_exchange(seconds=0.3, status=401, code="token_missing")
     refused.first_byte = 0.0
     counters.count_exchange(refused)
-    counters.count_exchange(over(seconds=LATENCY[0]))
+    counters.count_exchange(ended_exchange(seconds=LATENCY[0]))
     taken = {("latency", "", "9"): 1, ("latency", "", "4"): 1, ("latency", "", "0"): 1}
     assert {tuple(map(str, key)): value for key, value in counters.take().items() if key[0] == "latency"} == taken
 
 
 def test_the_upstreams_time_is_from_its_request_to_its_reply_and_only_of_what_it_answered() -> None:
     counters = Counters()
-    answered, unanswered, refused = over(seconds=0.4), over(seconds=0.4, status=504, code="upstream_timeout"), over()
+    answered, unanswered, refused = ended_exchange(seconds=0.4), ended_exchange(seconds=0.4, status=504, code="upstream_timeout"), ended_exchange()
     answered.forwarded = answered.first_byte - 0.1
     unanswered.forwarded, unanswered.first_byte = 100.1, 0.0
     for exchange in (answered, unanswered, refused):
@@ -102,8 +102,8 @@ def test_the_upstreams_time_is_from_its_request_to_its_reply_and_only_of_what_it
 
 def test_the_text_has_the_names_of_the_contract() -> None:
     counters = Counters()
-    counters.count_exchange(over(seconds=0.08))
-    counters.count_exchange(over(seconds=8.0))
+    counters.count_exchange(ended_exchange(seconds=0.08))
+    counters.count_exchange(ended_exchange(seconds=8.0))
     counters.observe("db", "token", 0.3)
     counters.observe("redis", "token_get", 0.001)
     counters.add("admissions", "memory", "admitted")
@@ -173,14 +173,14 @@ def test_workers_add_up_and_a_dead_one_takes_nothing_away(settings: Settings, re
         counters = [Counters(), Counters()]
         workers = [metrics_of(settings, client, each, 5) for each in counters]
         for each, worker in zip(counters, workers, strict=True):
-            each.count_exchange(over())
-            each.count_exchange(over())
+            each.count_exchange(ended_exchange())
+            each.count_exchange(ended_exchange())
             await worker.publish()
         await client.hset(CERTIFICATES, "public_portal", "1800000000.0")
         seen.append(read((await workers[0].response()).body))
         await client.hset(GAUGES, workers[1]._name, "1000 5 1 1")  # it has not reported for long
         seen.append(read((await workers[0].response()).body))
-        counters[0].count_exchange(over())
+        counters[0].count_exchange(ended_exchange())
         await workers[0].stop()
         newcomer = metrics_of(settings, client, Counters())
         seen.append(read((await newcomer.response()).body))
@@ -199,7 +199,7 @@ def test_a_batch_whose_answer_was_lost_counts_once(settings: Settings, redis: ob
     async def main(client: Redis) -> Samples:
         counters = Counters()
         worker = metrics_of(settings, client, counters)
-        counters.count_exchange(over())
+        counters.count_exchange(ended_exchange())
         script, lost = worker._script, [True]
 
         async def lossy(**arguments: object) -> None:
@@ -210,7 +210,7 @@ def test_a_batch_whose_answer_was_lost_counts_once(settings: Settings, redis: ob
         worker._script = lossy  # type: ignore[assignment]
         with pytest.raises(ConnectionError):
             await worker.publish()
-        counters.count_exchange(over())
+        counters.count_exchange(ended_exchange())
         lost.append(False)
         await worker.publish()
         lost.append(False)
@@ -224,7 +224,7 @@ def test_without_redis_the_counters_are_left_out_and_nothing_is_lost(settings: S
     async def main(client: Redis) -> Samples:
         counters = Counters()
         worker = metrics_of(settings, client, counters, 5)
-        counters.count_exchange(over())
+        counters.count_exchange(ended_exchange())
         for _ in range(2):
             with pytest.raises(RedisConnectionError):
                 await worker.publish()

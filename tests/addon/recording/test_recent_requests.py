@@ -21,7 +21,7 @@ from models.services.gateway.recent_requests import RecentRequest
 from models.services.monitoring import failed_requests
 from models.services.tokens import pause as token_pause
 from tests.addon.conftest import sell
-from tests.addon.exchanges import known, over
+from tests.addon.exchanges import ended_exchange, make_snapshot
 from tests.addon.processes import Proxy
 from tests.addon.test_worker import wait_for
 
@@ -57,12 +57,12 @@ def made(counters: Counters | None = None) -> RecentRequests:
 
 
 def test_the_last_requests_are_kept_newest_first_and_the_refusals_longer(address: str, redis: SyncRedis) -> None:
-    whose, ours = known(), made()
-    ours.add(over(status=403, code="scope_denied"), whose)
+    whose, ours = make_snapshot(), made()
+    ours.add(ended_exchange(status=403, code="scope_denied"), whose)
     for number in range(60):
-        ours.add(over(f"/n/{number}".encode()), whose)
+        ours.add(ended_exchange(f"/n/{number}".encode()), whose)
     flushed(address, ours)
-    ours.add(over(b"/late"), whose)
+    ours.add(ended_exchange(b"/late"), whose)
     flushed(address, ours)
     requests = seen(redis, recent_requests.requests_key(whose.token_id))
     assert [entry.path for entry in requests[:3]] == ["/late", "/n/59", "/n/58"]
@@ -74,8 +74,8 @@ def test_the_last_requests_are_kept_newest_first_and_the_refusals_longer(address
 
 
 def test_secrets_and_queries_are_not_kept(address: str, redis: SyncRedis) -> None:
-    whose, ours = known(), made()
-    ours.add(over(f"/{SECRET}/x".encode()), whose)
+    whose, ours = make_snapshot(), made()
+    ours.add(ended_exchange(f"/{SECRET}/x".encode()), whose)
     flushed(address, ours)
     raw = b"".join(redis.lrange(recent_requests.requests_key(whose.token_id), 0, -1))  # type: ignore[arg-type]
     assert SECRET.encode() not in raw
@@ -86,12 +86,12 @@ def test_secrets_and_queries_are_not_kept(address: str, redis: SyncRedis) -> Non
 def test_a_refusal_is_kept_by_its_id_whoever_asked_and_only_the_last_of_very_many(
     address: str, redis: SyncRedis
 ) -> None:
-    whose, ours = known(), made()
+    whose, ours = make_snapshot(), made()
     for number in range(recording_recent_requests.FAILED_PER_FLUSH + 5):
-        refused = over(f"/{SECRET}/{number}".encode(), status=401, code="token_invalid")
+        refused = ended_exchange(f"/{SECRET}/{number}".encode(), status=401, code="token_invalid")
         refused.request_id = f"worker-id-{number}"
         ours.add_failed(refused, whose if number % 2 else None)
-    ours.add_failed(over(), whose)
+    ours.add_failed(ended_exchange(), whose)
     flushed(address, ours)
     kept = {
         name.decode(): failed_requests.decode(line) for name, line in redis.hgetall(failed_requests.ASKED_KEY).items()
@@ -115,7 +115,7 @@ def test_with_too_many_tokens_or_without_redis_what_does_not_fit_is_dropped(monk
     counters = Counters()
     ours = made(counters)
     for _ in range(5):
-        ours.add(over(), replace(known(), token_id=uuid.uuid4()))
+        ours.add(ended_exchange(), replace(make_snapshot(), token_id=uuid.uuid4()))
     assert counters.take()["trail_dropped",] == 3
     asyncio.run(ours.flush())  # nobody listens at that address
     assert not ours._requests

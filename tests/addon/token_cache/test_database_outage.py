@@ -12,14 +12,14 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from addon.admission.gate import Gate
-from addon.admission.request_facts import Admit
+from addon.admission.request_attributes import Admit
 from addon.http1.decisions import Refuse
 from addon.token_cache.database import TokenDatabase
 from addon.token_cache.memory_tier import MemoryTier
 from addon.token_cache.redis_tier import CLOCK_SKEW_SECONDS, RedisTier
 from models.services.actor import PLATFORM
 from models.services.tokens import revocation
-from tests.addon.conftest import Gated, facts, make_gate, sell
+from tests.addon.conftest import Gated, attributes, make_gate, sell
 from tests.addon.token_cache.test_redis_tier import with_redis
 
 
@@ -30,29 +30,29 @@ class Outage:
         self.gated, self.redis, self.environment = gated, redis, environment
         self.now = time.monotonic()
         self.grace = gated.settings.proxy.grace_seconds
-        self.known = MemoryTier(100)
+        self.memory_tier = MemoryTier(100)
         self.owned = sell(gated.factory, gated.settings, "buyer")
 
     def run[T](self, call: Callable[[Gate], Awaitable[T]]) -> T:
         """Run a call on the gate whose database is out of reach."""
         dead = self.gated.settings.database.model_copy(update={"url": "postgresql+psycopg2://nobody@127.0.0.1:1/none"})
-        store = TokenDatabase(self.gated.settings.model_copy(update={"database": dead}))
+        database = TokenDatabase(self.gated.settings.model_copy(update={"database": dead}))
 
         async def main(connection: AsyncRedis) -> T:
-            shared = RedisTier(connection)
-            gate = make_gate(self.gated.settings, store, self.known, monotonic=lambda: self.now, shared=shared)
+            redis_tier = RedisTier(connection)
+            gate = make_gate(self.gated.settings, database, self.memory_tier, monotonic=lambda: self.now, redis_tier=redis_tier)
             return await call(gate)
 
         try:
             return with_redis(self.environment, main)
         finally:
-            store.close()
+            database.close()
 
     def share(self, *, seconds_ago: float) -> None:
         """Let a worker have stored the token in Redis some time ago."""
 
         async def main(connection: AsyncRedis) -> None:
-            found = await self.gated.store.find(self.owned.token.secret_hash)
+            found = await self.gated.database.find(self.owned.token.secret_hash)
             assert found is not None
             await RedisTier(connection).put(self.owned.token.secret_hash, found)
 
@@ -62,11 +62,11 @@ class Outage:
 
     def listened(self, *, until_seconds_ago: float, since_seconds_ago: float) -> None:
         """Let this worker have heard every change during a time."""
-        self.known.connected(self.now - until_seconds_ago)
-        self.known.connected_since = time.time() - since_seconds_ago
+        self.memory_tier.connected(self.now - until_seconds_ago)
+        self.memory_tier.connected_since = time.time() - since_seconds_ago
 
     def decide(self) -> Admit | Refuse:
-        return self.run(lambda gate: gate.decide(facts(self.owned.secret)))
+        return self.run(lambda gate: gate.decide(attributes(self.owned.secret)))
 
 
 @pytest.fixture

@@ -29,73 +29,75 @@ def make(version: int = 1) -> TokenSnapshot:
 
 
 @pytest.fixture
-def known() -> MemoryTier:
+def memory_tier() -> MemoryTier:
     return MemoryTier(size=3)
 
 
-def test_the_map_is_bounded(known: MemoryTier) -> None:
+def test_the_map_is_bounded(memory_tier: MemoryTier) -> None:
     for number in range(10):
-        known.put(bytes([number]), make(), invalidations_before=known.invalidations)
-    assert len(known) == 3
-    assert known.get(bytes([0])) is None
-    assert known.get(bytes([9])) is not None
+        memory_tier.put(bytes([number]), make(), invalidations_before=memory_tier.invalidations)
+    assert len(memory_tier) == 3
+    assert memory_tier.get(bytes([0])) is None
+    assert memory_tier.get(bytes([9])) is not None
 
 
-def test_a_notice_drops_the_token_it_names_and_no_other(known: MemoryTier) -> None:
+def test_a_notice_drops_the_token_it_names_and_no_other(memory_tier: MemoryTier) -> None:
     one, other = make(), make()
-    known.put(b"1", one, invalidations_before=0)
-    known.put(b"2", other, invalidations_before=0)
-    known.invalidate(b"1", one.token_id)
-    known.invalidate(b"nobody knows it", uuid.uuid4())
-    assert known.get(b"1") is None
-    assert known.get(b"2") is other
+    memory_tier.put(b"1", one, invalidations_before=0)
+    memory_tier.put(b"2", other, invalidations_before=0)
+    memory_tier.invalidate(b"1", one.token_id)
+    memory_tier.invalidate(b"nobody knows it", uuid.uuid4())
+    assert memory_tier.get(b"1") is None
+    assert memory_tier.get(b"2") is other
 
 
-def test_a_notice_drops_the_cookies_of_its_token_too_and_no_others(known: MemoryTier) -> None:
+def test_a_notice_drops_the_cookies_of_its_token_too_and_no_others(memory_tier: MemoryTier) -> None:
     token, other = make(), make()
-    known.put(b"cookie", replace(token, own_device="browser-1"), invalidations_before=0)
-    known.put(b"second", replace(token, own_device="browser-2"), invalidations_before=0)
-    known.put(b"others", replace(other, own_device="browser-3"), invalidations_before=0)
-    known.invalidate(b"the token itself is not known", token.token_id)
-    assert [known.get(name) is None for name in (b"cookie", b"second", b"others")] == [True, True, False]
+    memory_tier.put(b"cookie", replace(token, own_device="browser-1"), invalidations_before=0)
+    memory_tier.put(b"second", replace(token, own_device="browser-2"), invalidations_before=0)
+    memory_tier.put(b"others", replace(other, own_device="browser-3"), invalidations_before=0)
+    memory_tier.invalidate(b"the token itself is not known", token.token_id)
+    assert [memory_tier.get(name) is None for name in (b"cookie", b"second", b"others")] == [True, True, False]
 
 
-def test_a_cookie_that_made_room_is_not_kept_in_mind(known: MemoryTier) -> None:
+def test_a_cookie_that_made_room_is_not_kept_in_mind(memory_tier: MemoryTier) -> None:
     token = make()
     for number in range(10):
-        known.put(bytes([number]), replace(token, own_device=f"browser-{number}"), invalidations_before=0)
-    assert known._cookies == {token.token_id: {bytes([7]), bytes([8]), bytes([9])}}
+        memory_tier.put(bytes([number]), replace(token, own_device=f"browser-{number}"), invalidations_before=0)
+    assert memory_tier._cookies == {token.token_id: {bytes([7]), bytes([8]), bytes([9])}}
     for number in range(10, 13):
-        known.put(bytes([number]), make(), invalidations_before=0)
-    assert known._cookies == {}
-    known.put(b"cookie", replace(token, own_device="browser"), invalidations_before=0)
-    known.connected()
-    assert known._cookies == {}
+        memory_tier.put(bytes([number]), make(), invalidations_before=0)
+    assert memory_tier._cookies == {}
+    memory_tier.put(b"cookie", replace(token, own_device="browser"), invalidations_before=0)
+    memory_tier.connected()
+    assert memory_tier._cookies == {}
 
 
-def test_an_answer_that_a_notice_overtook_is_not_stored(known: MemoryTier) -> None:
-    before = known.invalidations
-    known.invalidate(b"another", uuid.uuid4())
-    known.put(b"1", make(), invalidations_before=before)
-    assert known.get(b"1") is None
+def test_an_answer_that_a_notice_overtook_is_not_stored(memory_tier: MemoryTier) -> None:
+    before = memory_tier.invalidations
+    memory_tier.invalidate(b"another", uuid.uuid4())
+    memory_tier.put(b"1", make(), invalidations_before=before)
+    assert memory_tier.get(b"1") is None
 
 
-def test_an_older_version_never_replaces_a_newer_one(known: MemoryTier) -> None:
+def test_an_older_version_never_replaces_a_newer_one(memory_tier: MemoryTier) -> None:
     newer = make(version=5)
-    known.put(b"1", newer, invalidations_before=0)
-    known.put(b"1", replace(newer, version=4), invalidations_before=0)
-    assert known.get(b"1") is newer
+    memory_tier.put(b"1", newer, invalidations_before=0)
+    memory_tier.put(b"1", replace(newer, version=4), invalidations_before=0)
+    assert memory_tier.get(b"1") is newer
 
 
-def test_trust_ends_soon_after_the_listener_is_cut_off_and_comes_back_with_an_empty_map(known: MemoryTier) -> None:
-    assert known.leased_until == float("-inf")
-    known.connected()
-    known.put(b"1", make(), invalidations_before=known.invalidations)
-    assert known.leased_until == float("inf")
-    known.disconnected(100.0, 1.0)
-    known.disconnected(103.0, 1.0)
-    assert known.leased_until == 101.0
-    assert known.get(b"1") is not None
-    known.connected()
-    assert known.leased_until == float("inf")
-    assert known.get(b"1") is None
+def test_trust_ends_soon_after_the_listener_is_cut_off_and_comes_back_with_an_empty_map(
+    memory_tier: MemoryTier,
+) -> None:
+    assert memory_tier.leased_until == float("-inf")
+    memory_tier.connected()
+    memory_tier.put(b"1", make(), invalidations_before=memory_tier.invalidations)
+    assert memory_tier.leased_until == float("inf")
+    memory_tier.disconnected(100.0, 1.0)
+    memory_tier.disconnected(103.0, 1.0)
+    assert memory_tier.leased_until == 101.0
+    assert memory_tier.get(b"1") is not None
+    memory_tier.connected()
+    assert memory_tier.leased_until == float("inf")
+    assert memory_tier.get(b"1") is None

@@ -10,12 +10,12 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from addon.admission.gate import Gate
-from addon.admission.request_facts import Admit
+from addon.admission.request_attributes import Admit
 from addon.http1.decisions import Refuse
 from addon.token_cache.redis_tier import BACKOFF_SECONDS, CLOCK_SKEW_SECONDS, RedisTier
 from models.services.actor import PLATFORM
 from models.services.tokens import revocation
-from tests.addon.conftest import Gated, facts, make_gate, sell
+from tests.addon.conftest import Gated, attributes, make_gate, sell
 from tests.addon.token_cache.test_memory_tier import make
 
 SECRET_HASH = b"h" * 32
@@ -44,29 +44,29 @@ def with_redis[T](environment: dict[str, str], call: Callable[[AsyncRedis], Awai
 
 def test_an_older_entry_replaces_neither_a_newer_one_nor_a_tombstone(redis: Redis, environment: dict[str, str]) -> None:
     async def call(connection: AsyncRedis) -> None:
-        shared, known = RedisTier(connection), make(version=2)
-        await shared.put(SECRET_HASH, known)
-        await shared.put(SECRET_HASH, replace(known, version=1))
-        assert await shared.get(SECRET_HASH, stored_since=ALWAYS) == known
-        await shared.mark_invalidated(SECRET_HASH, 3)
-        await shared.put(SECRET_HASH, known)
-        assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is None
-        assert await shared.has_newer(SECRET_HASH, 2)
-        await shared.put(SECRET_HASH, replace(known, version=3))
-        assert await shared.get(SECRET_HASH, stored_since=ALWAYS) == replace(known, version=3)
+        redis_tier, snapshot = RedisTier(connection), make(version=2)
+        await redis_tier.put(SECRET_HASH, snapshot)
+        await redis_tier.put(SECRET_HASH, replace(snapshot, version=1))
+        assert await redis_tier.get(SECRET_HASH, stored_since=ALWAYS) == snapshot
+        await redis_tier.mark_invalidated(SECRET_HASH, 3)
+        await redis_tier.put(SECRET_HASH, snapshot)
+        assert await redis_tier.get(SECRET_HASH, stored_since=ALWAYS) is None
+        assert await redis_tier.has_newer(SECRET_HASH, 2)
+        await redis_tier.put(SECRET_HASH, replace(snapshot, version=3))
+        assert await redis_tier.get(SECRET_HASH, stored_since=ALWAYS) == replace(snapshot, version=3)
 
     with_redis(environment, call)
 
 
 def test_an_entry_is_not_believed_while_its_tombstone_is_on_its_way(redis: Redis, environment: dict[str, str]) -> None:
     async def call(connection: AsyncRedis) -> None:
-        shared = RedisTier(connection)
-        await shared.put(SECRET_HASH, make(version=1))
-        burials = [shared.mark_invalidated(SECRET_HASH, version) for version in (2, 3)]
-        assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is None
-        await asyncio.gather(*burials)
-        await shared.put(SECRET_HASH, make(version=3))
-        assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is not None
+        redis_tier = RedisTier(connection)
+        await redis_tier.put(SECRET_HASH, make(version=1))
+        markers = [redis_tier.mark_invalidated(SECRET_HASH, version) for version in (2, 3)]
+        assert await redis_tier.get(SECRET_HASH, stored_since=ALWAYS) is None
+        await asyncio.gather(*markers)
+        await redis_tier.put(SECRET_HASH, make(version=3))
+        assert await redis_tier.get(SECRET_HASH, stored_since=ALWAYS) is not None
 
     with_redis(environment, call)
 
@@ -76,21 +76,21 @@ def test_what_redis_held_is_not_believed_after_a_tombstone_was_lost(
 ) -> None:
     async def call(connection: AsyncRedis) -> None:
         monotonic = Passing()
-        shared = RedisTier(connection, monotonic)
-        await shared.put(SECRET_HASH, make(version=1))
+        redis_tier = RedisTier(connection, monotonic)
+        await redis_tier.put(SECRET_HASH, make(version=1))
         # Redis takes no writes: not the first tombstone, and the second is not even tried while Redis rests.
         redis.config_set("min-replicas-to-write", 1)
         try:
-            await shared.mark_invalidated(SECRET_HASH, 2)
-            await shared.mark_invalidated(SECRET_HASH, 3)
+            await redis_tier.mark_invalidated(SECRET_HASH, 2)
+            await redis_tier.mark_invalidated(SECRET_HASH, 3)
         finally:
             redis.config_set("min-replicas-to-write", 0)
         monotonic.now += BACKOFF_SECONDS
-        assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is None
+        assert await redis_tier.get(SECRET_HASH, stored_since=ALWAYS) is None
         later = time.time() + CLOCK_SKEW_SECONDS
         monkeypatch.setattr("addon.token_cache.redis_tier.time.time", lambda: later)
-        await shared.put(SECRET_HASH, make(version=3))
-        assert await shared.get(SECRET_HASH, stored_since=ALWAYS) is not None
+        await redis_tier.put(SECRET_HASH, make(version=3))
+        assert await redis_tier.get(SECRET_HASH, stored_since=ALWAYS) is not None
 
     with_redis(environment, call)
 
@@ -103,16 +103,16 @@ def test_12_a_request_at_the_instant_of_a_revoke_does_not_bring_the_token_back(
     secret_hash = owned.token.secret_hash
 
     async def call(connection: AsyncRedis) -> None:
-        shared = RedisTier(connection)
-        gate: Gate = make_gate(gated.settings, gated.store, gated.known, shared=shared)
-        gated.known.connected_since = time.time() - CLOCK_SKEW_SECONDS
-        assert isinstance(await gate.decide(facts(owned.secret)), Admit)
+        redis_tier = RedisTier(connection)
+        gate: Gate = make_gate(gated.settings, gated.database, gated.memory_tier, redis_tier=redis_tier)
+        gated.memory_tier.connected_since = time.time() - CLOCK_SKEW_SECONDS
+        assert isinstance(await gate.decide(attributes(owned.secret)), Admit)
         with gated.factory.begin() as session:
             revocation.revoke(session, owned.user, owned.token.id, settings=gated.settings, actor=PLATFORM)
-        gated.known.invalidate(secret_hash, owned.token.id)
-        burial = shared.mark_invalidated(secret_hash, owned.token.version + 1)
+        gated.memory_tier.invalidate(secret_hash, owned.token.id)
+        marker = redis_tier.mark_invalidated(secret_hash, owned.token.version + 1)
         for _ in range(2):
-            assert isinstance(await gate.decide(facts(owned.secret)), Refuse)
-            await burial
+            assert isinstance(await gate.decide(attributes(owned.secret)), Refuse)
+            await marker
 
     with_redis(environment, call)

@@ -36,7 +36,7 @@ from models.services.gateway import outages
 from models.services.gateway.outages import STATE_KEY, UpstreamState
 from tests.addon.conftest import sell
 from tests.addon.processes import Proxy, free_port, proxy_environment
-from tests.addon.upstream_helpers import Server
+from tests.addon.upstream_helpers import FixedServer
 from tests.certificates import issue
 from tests.factories import engine_of
 
@@ -52,8 +52,8 @@ def until[T](ask: Callable[[], T], wanted: Callable[[T], bool], seconds: float =
 
 
 @pytest.fixture
-def answering() -> Iterator[Server]:
-    server = Server(free_port())
+def answering() -> Iterator[FixedServer]:
+    server = FixedServer(free_port())
     server.start()
     yield server
     server.end()
@@ -87,13 +87,13 @@ def probe_each(upstream: config_server.Upstream) -> list[bool]:
     ],
 )
 def test_any_http_answer_below_500_is_good(
-    answering: Server, environment: dict[str, str], answer: bytes | None, good: bool
+    answering: FixedServer, environment: dict[str, str], answer: bytes | None, good: bool
 ) -> None:
     answering.answer = answer
     begun = time.monotonic()
     assert probe_each(configured(environment, url=f"http://127.0.0.1:{answering.port}", probe_path="/up?x=1")) == [good]
     assert time.monotonic() - begun < 2
-    assert answering.asked[0].startswith(f"GET /up?x=1 HTTP/1.1\r\nHost: 127.0.0.1:{answering.port}\r\n".encode())
+    assert answering.requests[0].startswith(f"GET /up?x=1 HTTP/1.1\r\nHost: 127.0.0.1:{answering.port}\r\n".encode())
 
 
 def test_nobody_at_the_address_and_no_such_host_are_failures(environment: dict[str, str]) -> None:
@@ -102,7 +102,7 @@ def test_nobody_at_the_address_and_no_such_host_are_failures(environment: dict[s
 
 
 def test_tls_is_verified_with_the_configured_authority(
-    environment: dict[str, str], answering: Server, tmp_path: Path
+    environment: dict[str, str], answering: FixedServer, tmp_path: Path
 ) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
@@ -127,7 +127,7 @@ def test_tls_is_verified_with_the_configured_authority(
     ]
 
 
-def test_the_client_certificate_is_presented(environment: dict[str, str], answering: Server, tmp_path: Path) -> None:
+def test_the_client_certificate_is_presented(environment: dict[str, str], answering: FixedServer, tmp_path: Path) -> None:
     """Without it an upstream that wants one (TLS 1.3: RFC 8446, 4.3.2) would be in an outage for ever."""
     authority, client = issue(tmp_path, "up", "up.test"), issue(tmp_path, "client", "client.test")
     answering.stop()
@@ -173,14 +173,14 @@ class Watched:
     def run(self, main: Callable[[Prober, UpstreamStatus], Any]) -> Any:
         async def run() -> Any:
             redis = AsyncRedis.from_url(self.settings.redis.url)
-            store = TokenDatabase(self.settings)
+            database = TokenDatabase(self.settings)
             prober = Prober(self.settings, redis)
             try:
-                return await main(prober, UpstreamStatus(self.settings, redis, store, self.upstream))
+                return await main(prober, UpstreamStatus(self.settings, redis, database, self.upstream))
             finally:
                 await prober.close()
                 await redis.aclose()
-                store.close()
+                database.close()
 
         return asyncio.run(run())
 
@@ -191,7 +191,7 @@ class Watched:
 
 @pytest.fixture
 def watched(
-    committed: tuple[Settings, Sessions], environment: dict[str, str], answering: Server, redis: Redis
+    committed: tuple[Settings, Sessions], environment: dict[str, str], answering: FixedServer, redis: Redis
 ) -> Watched:
     """An upstream with two addresses, of which the second one is never there."""
     settings, factory = committed
@@ -210,7 +210,7 @@ async def becomes(ask: Callable[[], object], wanted: object) -> None:
         await asyncio.sleep(0.02)
 
 
-def test_an_outage_is_opened_and_closed_and_everybody_hears_of_it(watched: Watched, answering: Server) -> None:
+def test_an_outage_is_opened_and_closed_and_everybody_hears_of_it(watched: Watched, answering: FixedServer) -> None:
     async def main(prober: Prober, upstream_status: UpstreamStatus) -> None:
         await upstream_status.refresh()
         assert upstream_status.is_up is None
@@ -250,7 +250,7 @@ def test_maintenance_is_recorded_as_an_outage_so_that_tokens_are_credited(watche
     assert outage.closed_at is not None
 
 
-def test_one_failure_between_two_good_probes_is_no_outage(watched: Watched, answering: Server) -> None:
+def test_one_failure_between_two_good_probes_is_no_outage(watched: Watched, answering: FixedServer) -> None:
     async def main(prober: Prober, upstream_status: UpstreamStatus) -> None:
         assert prober._take_lease()
         for answers in (True, False, True, False, True):
@@ -330,7 +330,7 @@ def prober_of(factory: Sessions) -> uuid.UUID | None:
 
 
 def test_when_the_probing_worker_is_killed_another_one_takes_over(
-    committed: tuple[Settings, Sessions], environment: dict[str, str], answering: Server, redis: Redis
+    committed: tuple[Settings, Sessions], environment: dict[str, str], answering: FixedServer, redis: Redis
 ) -> None:
     settings, factory = committed
     owned = sell(factory, settings, "buyer")

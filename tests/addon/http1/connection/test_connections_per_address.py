@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from models.config.settings import Settings
-from tests.addon.conftest import Standing
+from tests.addon.conftest import SharedWorker
 
 ROOT = Path(__file__).resolve().parents[4]
 GET = b"GET /_zenzefi/live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -25,9 +25,9 @@ def test_one_address_cannot_hold_all_connections_by_default(settings: Settings) 
     [("[]", b"HTTP/1.1 503 "), ('["127.0.0.0/8"]', b"HTTP/1.1 200 "), ('["::1"]', b"HTTP/1.1 503 ")],
 )
 def test_one_connection_too_many_is_refused_unless_it_is_a_trusted_proxys(
-    standing: Standing, trusted: str, last: bytes
+    shared_worker: SharedWorker, trusted: str, last: bytes
 ) -> None:
-    proxy = standing.proxy.beside(PROXY__CONNECTIONS_PER_ADDRESS="5", PROXY__TRUSTED_PROXIES=trusted)
+    proxy = shared_worker.proxy.beside(PROXY__CONNECTIONS_PER_ADDRESS="5", PROXY__TRUSTED_PROXIES=trusted)
     proxy.start_worker()
     try:
         with contextlib.ExitStack() as stack:

@@ -85,7 +85,7 @@ def test_pipelined_requests_after_a_refused_one_are_dropped(decision):
     play = Playbook()
     play.policy.decide = lambda _: decision
     play.send(GET * 1000)
-    assert play.received.count(b"HTTP/1.1 ") == len(play.policy.asked) == 1
+    assert play.received.count(b"HTTP/1.1 ") == len(play.policy.requests) == 1
     assert b"Connection: close\r\n" in play.received
     assert play.half_closed
 
@@ -182,10 +182,10 @@ def test_only_get_and_head_of_a_doubled_slash_health_are_answered():
         # Every other spelling is a request to the upstream like any other.
         play = Playbook(rules=rules).send(request + b" HTTP/1.1\r\nHost: a\r\n\r\n")
         path = request.partition(b" ")[2].removeprefix(b"/api/v1/proxy")
-        assert [asked.path for asked in play.policy.asked] == [path]
+        assert [request.path for request in play.policy.requests] == [path]
         assert b" " + path + b" HTTP/1.1\r\n" in play.upstreams[0]
     play = Playbook().send(b"GET //health HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert play.policy.asked[0].raw_path == b"/health"
+    assert play.policy.requests[0].raw_path == b"/health"
 
 
 def test_the_body_limit():

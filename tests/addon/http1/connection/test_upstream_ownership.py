@@ -21,7 +21,7 @@ class Shared:
         self.play = Playbook()
         # A new token each time: what counts is whose it is.
         self.play.policy.decide = lambda request: Admit(
-            self.play.upstream, f"t{len(self.play.policy.asked)}", request.headers.first[b"x-as"].decode()
+            self.play.upstream, f"t{len(self.play.policy.requests)}", request.headers.first[b"x-as"].decode()
         )
         # For whom each upstream connection was opened.
         self.owners: list[str] = []

@@ -38,7 +38,7 @@ def test_a_preflight_of_an_allowed_origin_is_answered_without_a_token() -> None:
     assert b"Access-Control-Max-Age: 600\r\n" in play.received
     assert b"Vary: Origin\r\n" in play.received
     assert b"Credentials" not in play.received
-    assert play.policy.asked == []
+    assert play.policy.requests == []
     assert play.upstreams == []
 
 

@@ -17,10 +17,10 @@ def block(number: int, size: int = 0) -> Headers:
 
 def test_an_admitted_block_is_parsed_once_and_decided_each_time():
     play = Playbook().send(GET).reply(OK)
-    kept = play.policy.asked[0].headers
+    kept = play.policy.requests[0].headers
     play.send(GET.replace(b"/a?b=1", b"/other")).reply(OK)
-    assert play.policy.asked[1].headers is kept
-    assert (play.policy.asked[1].path, len(play.policy.asked)) == (b"/other", 2)
+    assert play.policy.requests[1].headers is kept
+    assert (play.policy.requests[1].path, len(play.policy.requests)) == (b"/other", 2)
     play.policy.decide = lambda _: Refuse(401, "token_revoked", "Revoked.")
     play.send(GET)
     assert b" 401 " in play.received
@@ -28,7 +28,7 @@ def test_an_admitted_block_is_parsed_once_and_decided_each_time():
 
 def test_a_block_that_differs_by_a_byte_or_a_version_is_parsed_again():
     play = Playbook().send(GET).reply(OK).send(GET.replace(b"Host: ", b"Host:  ")).reply(OK)
-    assert play.policy.asked[1].headers is not play.policy.asked[0].headers
+    assert play.policy.requests[1].headers is not play.policy.requests[0].headers
     cache = HeaderCache()
     modern = parse_request(GET, Limits(), cache.get)
     cache.add(modern.headers)
@@ -42,7 +42,7 @@ def test_the_block_of_a_refused_request_is_not_cached():
     play = Playbook()
     play.policy.decide = lambda _: Refuse(401, "token_invalid", "Invalid.")
     play.send(GET)
-    assert play.worker_context.header_cache.get(play.policy.asked[0].headers.raw) is None
+    assert play.worker_context.header_cache.get(play.policy.requests[0].headers.raw) is None
 
 
 def test_the_oldest_block_is_evicted_first_and_long_ones_are_not_cached(monkeypatch: pytest.MonkeyPatch):

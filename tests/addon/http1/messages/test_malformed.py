@@ -115,7 +115,7 @@ def test_a_malformed_request_reaches_neither_policy_nor_upstream(name, split):
     assert code(play.received) == "bad_request"
     assert play.received.count(b"HTTP/1.1 ") == 1
     assert play.upstreams == []
-    assert play.policy.asked == []
+    assert play.policy.requests == []
     assert play.half_closed
     assert play.exchange.code == "bad_request"
 

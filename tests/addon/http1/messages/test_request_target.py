@@ -41,7 +41,7 @@ def test_a_target_in_absolute_form_that_names_the_proxy_overrides_host(target, s
 def test_a_target_in_absolute_form_that_names_another_server_is_refused(target):
     play = ask(b"GET " + target)
     assert (status(play.received), code(play.received), play.upstreams) == (400, "bad_request", [])
-    assert play.policy.asked == []
+    assert play.policy.requests == []
 
 
 def test_the_same_headers_with_another_target_are_another_request():
