@@ -9,7 +9,6 @@ from redis.asyncio import Redis
 
 from addon.admission.disconnector import Disconnector
 from addon.admission.gate import Gate
-from addon.admission.health import Health
 from addon.admission.live_settings import LiveSettings
 from addon.admission.rate_limit_sync import RateLimitSync
 from addon.admission.rate_limits import RateLimiter
@@ -17,6 +16,7 @@ from addon.browser_access.endpoint import BrowserAccessEndpoint
 from addon.http1.connection.context import WorkerContext
 from addon.http1.connection.registry import Registry
 from addon.inspection.capture import InspectionCapture
+from addon.own_addresses.health import Health
 from addon.policy import GatePolicy
 from addon.process.layer_settings import build_forwarding_rules, build_limits, build_pool, build_upstream
 from addon.recording.counters import Counters

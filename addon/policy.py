@@ -11,8 +11,6 @@ from typing import NamedTuple
 from addon.admission import request_attributes
 from addon.admission.credentials import Credential, cookie_value, find_credential, mask_secret_shapes
 from addon.admission.gate import Gate
-from addon.admission.health import Health
-from addon.admission.local_answers import Answer, as_json, token_status
 from addon.admission.rate_limits import Allowance
 from addon.admission.refusals import refuse
 from addon.admission.request_attributes import RequestAttributes
@@ -22,6 +20,8 @@ from addon.http1.exchange import Exchange
 from addon.http1.messages.head_parser import RequestHead
 from addon.http1.policy_interface import Question
 from addon.http1.upstream import Upstream
+from addon.own_addresses.health import Health
+from addon.own_addresses.json_answers import Answer, as_json, token_status
 from addon.recording.exchange_recorder import ExchangeRecorder
 from addon.recording.session_usage import SessionUsage, UsageCounters
 from models import clock

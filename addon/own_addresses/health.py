@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import text
 
-from addon.admission.local_answers import Answer, as_json, iso
+from addon.own_addresses.json_answers import Answer, as_json, iso
 from addon.token_cache.database import DatabaseUnavailable, TokenDatabase
 from addon.upstream_health.status import UpstreamStatus
 from models import clock
