@@ -9,14 +9,18 @@ from redis.asyncio import Redis
 
 from addon.admission.disconnector import Disconnector
 from addon.admission.gate import Gate
+from addon.admission.guess_limiter import GuessLimiter
+from addon.admission.identification import TokenIdentifier
 from addon.admission.live_settings import LiveSettings
 from addon.admission.rate_limit_sync import RateLimitSync
 from addon.admission.rate_limits import RateLimiter
+from addon.admission.request_attributes import AttributeReader
 from addon.browser_access.endpoint import BrowserAccessEndpoint
 from addon.http1.connection.context import WorkerContext
 from addon.http1.connection.registry import Registry
 from addon.inspection.capture import InspectionCapture
 from addon.own_addresses.health import Health
+from addon.own_addresses.router import OwnAddresses
 from addon.policy import GatePolicy
 from addon.process.layer_settings import build_forwarding_rules, build_limits, build_pool, build_upstream
 from addon.recording.counters import Counters
@@ -25,6 +29,7 @@ from addon.recording.metrics import WorkerGauges
 from addon.recording.session_usage import FLUSH_SECONDS, SessionUsage
 from addon.token_cache.database import TokenDatabase
 from addon.token_cache.invalidation_listener import InvalidationListener, TokenChange
+from addon.token_cache.lookup import TokenLookup
 from addon.token_cache.memory_tier import MemoryTier
 from addon.token_cache.redis_tier import RedisTier
 from addon.upstream_health.prober import Prober
@@ -53,23 +58,29 @@ class WorkerComponents:
             settings.redis.url, socket_timeout=REDIS_TIMEOUT_SECONDS, socket_connect_timeout=REDIS_TIMEOUT_SECONDS
         )
         self._redis_tier = RedisTier(self._redis, counters=counters)
+        self._lookup = TokenLookup(
+            self._memory_tier, self._redis_tier, self._database, grace_seconds=settings.proxy.grace_seconds
+        )
         self._rate_limiter = RateLimiter(
             per_minute=settings.limits.proxy_per_minute,
             max_concurrent=settings.limits.proxy_at_once,
             workers=settings.proxy.workers * settings.platform.machines,
         )
         self._rate_limit_sync = RateLimitSync(self._redis, self._rate_limiter, counters)
+        upstream = build_upstream(settings)
+        identifier = TokenIdentifier(settings.tokens, self._lookup)
         self._gate = Gate(
             settings,
-            self._database,
+            identifier,
             self._memory_tier,
-            redis_tier=self._redis_tier,
+            database=self._database,
             rate_limiter=self._rate_limiter,
+            guess_limiter=GuessLimiter(settings.limits.failures_per_minute),
+            upstream=upstream,
             counters=counters,
         )
         self._live_settings = LiveSettings(settings, self._database, self._apply_settings)
         self._session_usage = SessionUsage(self._database.factory)
-        upstream = build_upstream(settings)
         self._upstream_status = UpstreamStatus(settings, self._redis, self._database, upstream)
         self._prober = Prober(settings, self._redis, in_maintenance=lambda: self._gate.in_maintenance)
         self._health = Health(settings, self._database, self._upstream_status)
@@ -77,18 +88,27 @@ class WorkerComponents:
         self._pool = build_pool(settings, counters)
         self._recorder = ExchangeRecorder(settings, self._redis, counters, self._gauges)
         self._disconnector = Disconnector(self._registry, self._database, self._memory_tier)
-        self._policy = GatePolicy(
+        browser_access = BrowserAccessEndpoint(settings, self._database)
+        reader = AttributeReader(settings.tokens, browser_access.cookie)
+        self._own_addresses = OwnAddresses(
+            reader,
+            identifier,
+            self._lookup,
+            health=self._health,
+            metrics=self._recorder.metrics,
+            browser_access=browser_access,
+            has_compatibility_addresses=settings.proxy.compatibility_prefix,
+        )
+        policy = GatePolicy(
+            self._own_addresses,
+            reader,
             self._gate,
-            self._session_usage,
-            self._health,
-            upstream,
-            browser_access=BrowserAccessEndpoint(settings, self._database),
+            usage=self._session_usage,
             recorder=self._recorder,
             track=self._disconnector.track,
-            compatibility=settings.proxy.compatibility_prefix,
         )
         self.worker_context = WorkerContext(
-            self._policy, build_limits(settings), build_forwarding_rules(settings), self._registry, self._pool
+            policy, build_limits(settings), build_forwarding_rules(settings), self._registry, self._pool
         )
         self._inspections = InspectionCapture(settings, self._database, self.worker_context, counters)
         self._listener: InvalidationListener | None = None
@@ -100,7 +120,7 @@ class WorkerComponents:
     @property
     def can_decide(self) -> bool:
         """Whether what this worker knows of tokens and settings is kept true by the database's notices."""
-        return self._gate.can_decide and self._live_settings.are_loaded
+        return self._lookup.is_leased and self._live_settings.are_loaded
 
     def start(self) -> None:
         """Begin to listen, to count and to watch; the loop is running."""
@@ -132,7 +152,7 @@ class WorkerComponents:
 
     def start_draining(self) -> None:
         """Report not ready from now on."""
-        self._policy.is_ready = False
+        self._own_addresses.is_draining = True
 
     async def stop(self) -> None:
         """Write the last counts and let go of everything; no request is under way any more."""
@@ -176,7 +196,7 @@ class WorkerComponents:
         """
         while True:
             await asyncio.sleep(FALLBACK_POLL_SECONDS)
-            if not self._gate.can_decide:
+            if not self._lookup.is_leased:
                 self._live_settings.reload()
                 self._inspections.reload()
                 await self._disconnector.recheck_all()

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from addon.admission.refusals import refuse, token_refusal
-from addon.admission.request_attributes import Admit
+from addon.admission.token_admission import TokenAdmission
 from addon.http1.connection.registry import Registry
 from addon.http1.decisions import Refuse
 from addon.token_cache.database import DatabaseUnavailable, TokenDatabase
@@ -41,13 +41,13 @@ class Disconnector:
         self._unanswered: set[uuid.UUID] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def track(self, admitted: Admit) -> None:
+    def track(self, admission: TokenAdmission) -> None:
         """Track an admitted token; recheck it if it may have changed since it was read."""
-        token_id = admitted.snapshot.token_id
-        self._sessions[token_id] = (admitted.snapshot, admitted.session_id)
-        if admitted.snapshot.secret_until is not None and token_id not in self._rotated:
-            self._rotated[token_id] = replace(admitted.snapshot, generation=admitted.snapshot.generation + 1)
-        if admitted.invalidations != self._memory_tier.invalidations:
+        token_id = admission.snapshot.token_id
+        self._sessions[token_id] = (admission.snapshot, admission.session_id)
+        if admission.snapshot.secret_until is not None and token_id not in self._rotated:
+            self._rotated[token_id] = replace(admission.snapshot, generation=admission.snapshot.generation + 1)
+        if admission.invalidations != self._memory_tier.invalidations:
             self._start_task(self._recheck([token_id]))
 
     def token_changed(self, token_id: uuid.UUID) -> None:

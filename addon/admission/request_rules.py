@@ -1,34 +1,22 @@
-"""Steps 5 and 6 of admission: the device header and the scope. Pure functions, called in this order."""
+"""Checks of the device header and of the token's scope: steps 5 and 6 of docs/spec/http.md#order-of-checks."""
 
-from addon.admission.credentials import may_contain_secret
+from addon.admission.device_names import DEVICE_LENGTH
 from addon.admission.refusals import refuse
 from addon.admission.request_attributes import RequestAttributes
 from addon.http1.decisions import Refuse
-from models.config.server import Tokens
-from models.services.crypto import secrets
 from models.services.gateway import request_paths
 from models.services.gateway.scopes import Scope
 from models.services.gateway.token_lookup import TokenSnapshot
 from models.services.message_catalogue import PATH_FAULTS
 
-DEVICE_LENGTH = range(8, 256)
-
 
 def effective_device(snapshot: TokenSnapshot, attributes: RequestAttributes) -> str | None:
-    """Return the device that asks. A browser's cookie is a device by itself, whatever `X-Device-ID` came with it."""
+    """Return the device of a request; a browser access cookie is a device itself and overrides `X-Device-ID`."""
     return snapshot.own_device or attributes.device
 
 
-def stored_device_name(tokens: Tokens, sent: str) -> str:
-    """Return the name under which a device is kept: what it sent, or a keyed hash where that may be a secret."""
-    if len(sent) not in DEVICE_LENGTH or not may_contain_secret(sent):
-        return sent
-    # Not the hash under which a token is stored, should the device's name be one.
-    return f"hashed-{secrets.hash_of(tokens, f'device:{sent}').hex()[:40]}"
-
-
 def check_device(policy: str, device: str | None) -> Refuse | None:
-    """Say what is wrong with the device header under a device policy."""
+    """Return how a request is refused for its device header under a device policy, None if it is not."""
     if device is None:
         return refuse("device_missing") if policy == "required" else None
     if policy != "off" and len(device) not in DEVICE_LENGTH:
@@ -37,7 +25,7 @@ def check_device(policy: str, device: str | None) -> Refuse | None:
 
 
 def check_scope(scope: Scope | None, attributes: RequestAttributes) -> Refuse | None:
-    """Say why a scope does not grant a request; an unknown scope grants nothing."""
+    """Return how a request outside a scope is refused, None within it; an unknown scope grants nothing."""
     if scope is None:
         return refuse("scope_denied")
     if scope.is_unrestricted:
@@ -45,4 +33,5 @@ def check_scope(scope: Scope | None, attributes: RequestAttributes) -> Refuse | 
     fault = request_paths.strict_path_fault(attributes.path)
     if fault is not None:
         return refuse("bad_request", PATH_FAULTS[fault])
-    return None if scope.allows(attributes.method, request_paths.decoded_segments(attributes.path)) else refuse("scope_denied")
+    is_granted = scope.allows(attributes.method, request_paths.decoded_segments(attributes.path))
+    return None if is_granted else refuse("scope_denied")

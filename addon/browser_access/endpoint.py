@@ -62,7 +62,7 @@ class BrowserAccessEndpoint:
             return refuse("bad_request", "The ticket comes in a form.")
         return Defer(body_bytes=BODY_BYTES, policy_data=RedemptionRequest())
 
-    async def show(self, question: Question, confirmation: ConfirmationRequest) -> Decision:
+    async def confirm(self, question: Question, confirmation: ConfirmationRequest) -> Decision:
         """Ask whether to go in, without using the ticket up."""
         ticket_hash = self._ticket_hash(confirmation.ticket)
         try:
@@ -73,7 +73,7 @@ class BrowserAccessEndpoint:
             return self._expired_page(question, ticket_hash)
         return _page(200, pages.confirmation_page(confirmation.ticket, prefix, _languages(question.request)))
 
-    async def enter(self, question: Question) -> Decision:
+    async def redeem(self, question: Question) -> Decision:
         """Take the ticket, set the cookie and lead on to the upstream's own pages."""
         ticket_hash = self._ticket_hash(_ticket(question.body))
         if ticket_hash is None:

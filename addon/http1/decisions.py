@@ -18,7 +18,7 @@ class Peer:
 
 @dataclass(slots=True)
 class Admit:
-    """Forward the request."""
+    """Forward the request. The policy may add data of its own in a subclass: its callbacks get it with the exchange."""
 
     upstream: Upstream
     token_id: str
@@ -28,8 +28,6 @@ class Admit:
     # Whole header lines for the response, e.g. b"RateLimit-Limit: 100\r\n"; with them, the upstream's own rate
     # limit headers are dropped.
     reply_lines: bytes = b""
-    # The policy's own data, for its callbacks.
-    policy_data: object = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import text
 
-from addon.own_addresses.json_answers import Answer, as_json, iso
+from addon.http1.decisions import Local
+from addon.own_addresses.json_answers import iso, json_answer
 from addon.token_cache.database import DatabaseUnavailable, TokenDatabase
 from addon.upstream_health.status import UpstreamStatus
 from models import clock
@@ -33,9 +34,9 @@ class Health:
             return "unhealthy"
         return "degraded" if self._upstream_status.is_up is False else "healthy"
 
-    def response(self) -> Answer:
+    def response(self) -> Local:
         """Always HTTP 200: the desktop client reads anything else as unreachable (docs/spec/http.md#desktop-client)."""
-        return as_json({"status": self.status, "timestamp": iso(clock.now())})
+        return json_answer({"status": self.status, "timestamp": iso(clock.now())})
 
     async def watch(self) -> None:
         """Check everything again and again until cancelled."""

@@ -1,39 +1,30 @@
-"""JSON responses of the gateway itself: token status. Pure functions."""
+"""JSON answers of the gateway's own addresses, among them the status of a token. Pure functions."""
 
 import json
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from addon.http1.decisions import Local
 from models.services.gateway.token_lookup import TokenSnapshot
 
-NO_STORE = ("Cache-Control", "no-store")
+_NO_STORE = (("Cache-Control", "no-store"),)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A complete reply of ours, as JSON."""
-
-    status: int
-    body: bytes
-    headers: tuple[tuple[str, str], ...] = (NO_STORE,)
+def json_answer(value: dict[str, Any], status: int = 200) -> Local:
+    """Return a JSON answer that no cache stores."""
+    return Local(status, json.dumps(value, separators=(",", ":")).encode(), headers=_NO_STORE)
 
 
-def as_json(value: dict[str, Any], status: int = 200) -> Answer:
-    """Return a JSON reply that no cache keeps."""
-    return Answer(status, json.dumps(value, separators=(",", ":")).encode())
-
-
-def token_status(snapshot: TokenSnapshot, moment: datetime) -> Answer:
+def token_status(snapshot: TokenSnapshot, moment: datetime) -> Local:
     """Return the status of a valid token (docs/spec/http.md#token-status)."""
     state: Literal["ready", "active", "paused"]
     if not snapshot.is_activated and not snapshot.is_paused(moment):
-        state, left = "ready", None
+        state, seconds_left = "ready", None
     elif snapshot.is_paused(moment) or snapshot.expires_at is None:
-        state, left = "paused", snapshot.seconds_left
+        state, seconds_left = "paused", snapshot.seconds_left
     else:
-        state, left = "active", max(0, int((snapshot.expires_at - moment).total_seconds()))
-    return as_json(
+        state, seconds_left = "active", max(0, int((snapshot.expires_at - moment).total_seconds()))
+    return json_answer(
         {
             "connected": True,
             "user_id": str(snapshot.user_id),
@@ -42,11 +33,11 @@ def token_status(snapshot: TokenSnapshot, moment: datetime) -> Answer:
             "status": state,
             "expires_at": iso(snapshot.expires_at) if state == "active" and snapshot.expires_at else None,
             "duration_hours": snapshot.duration_hours,
-            "time_remaining_seconds": left,
+            "time_remaining_seconds": seconds_left,
         }
     )
 
 
 def iso(moment: datetime) -> str:
-    """Write a UTC time as ISO-8601 with Z."""
+    """Format a UTC time as ISO 8601 with Z."""
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -11,9 +11,14 @@ from redis.asyncio import Redis
 
 from addon.admission.credentials import Credential
 from addon.admission.gate import Gate
+from addon.admission.guess_limiter import GuessLimiter
+from addon.admission.identification import TokenIdentifier
 from addon.admission.rate_limits import RateLimiter
 from addon.admission.request_attributes import RequestAttributes
+from addon.http1.upstream import Upstream
+from addon.recording.counters import Counters
 from addon.token_cache.database import TokenDatabase
+from addon.token_cache.lookup import TokenLookup
 from addon.token_cache.memory_tier import MemoryTier
 from addon.token_cache.redis_tier import RedisTier
 from models import database
@@ -55,6 +60,19 @@ def attributes(
     return RequestAttributes("127.0.0.1", method, path, credential, device, "pytest")
 
 
+def make_lookup(
+    settings: Settings,
+    database: TokenDatabase,
+    memory_tier: MemoryTier,
+    monotonic: Callable[[], float] = monotonic,
+    redis_tier: RedisTier | None = None,
+) -> TokenLookup:
+    """A look-up; without `redis_tier` it has no Redis, so that it always asks the database."""
+    redis_tier = redis_tier or RedisTier(Redis.from_url("redis://127.0.0.1:1"))
+    grace = settings.proxy.grace_seconds
+    return TokenLookup(memory_tier, redis_tier, database, grace_seconds=grace, monotonic=monotonic)
+
+
 def make_gate(
     settings: Settings,
     database: TokenDatabase,
@@ -62,13 +80,21 @@ def make_gate(
     monotonic: Callable[[], float] = monotonic,
     *,
     redis_tier: RedisTier | None = None,
+    counters: Counters | None = None,
 ) -> Gate:
-    """A gate; without `redis_tier` it has no Redis, so that each look-up asks the database."""
-    redis_tier = redis_tier or RedisTier(Redis.from_url("redis://127.0.0.1:1"))
-    rate_limiter = RateLimiter(
-        per_minute=settings.limits.proxy_per_minute, max_concurrent=settings.limits.proxy_at_once, workers=1
+    """A gate on a look-up of its own."""
+    lookup = make_lookup(settings, database, memory_tier, monotonic, redis_tier)
+    limits = settings.limits
+    return Gate(
+        settings,
+        TokenIdentifier(settings.tokens, lookup),
+        memory_tier,
+        database=database,
+        rate_limiter=RateLimiter(per_minute=limits.proxy_per_minute, max_concurrent=limits.proxy_at_once, workers=1),
+        guess_limiter=GuessLimiter(limits.failures_per_minute, monotonic),
+        upstream=Upstream((("127.0.0.1", 1),), b"upstream.test"),
+        counters=counters or Counters(),
     )
-    return Gate(settings, database, memory_tier, redis_tier=redis_tier, rate_limiter=rate_limiter, monotonic=monotonic)
 
 
 @dataclass
@@ -127,7 +153,9 @@ class SharedWorker:
 
 
 @pytest.fixture(scope="module")
-def shared_worker(make_database: Callable[[], str], upstream: str, environment: dict[str, str]) -> Iterator[SharedWorker]:
+def shared_worker(
+    make_database: Callable[[], str], upstream: str, environment: dict[str, str]
+) -> Iterator[SharedWorker]:
     """A worker for tests that leave it as they found it: starting one takes longer than most of them."""
     settings = config.load_settings({**environment, "DATABASE_URL": make_database()})
     engine, port = database.connect(settings.database), free_port()

@@ -9,10 +9,12 @@ import pytest
 from sqlalchemy import select, update
 
 from addon.admission.gate import Gate
-from addon.admission.request_attributes import Admit
+from addon.admission.identification import TokenIdentifier
+from addon.admission.token_admission import TokenAdmission
 from addon.http1.decisions import Refuse
 from addon.recording.counters import Counters
 from addon.token_cache import database
+from addon.token_cache.database import TokenDatabase
 from addon.token_cache.memory_tier import MemoryTier
 from models import clock
 from models.access_tokens import AccessToken
@@ -25,7 +27,7 @@ from models.services.errors import TokenUnusable
 from models.services.gateway import sessions as proxy_sessions
 from models.services.tokens import debt_pauses, revocation
 from models.token_pauses import TokenPause
-from tests.addon.conftest import Gated, Owned, attributes, make_gate, sell
+from tests.addon.conftest import Gated, Owned, attributes, make_gate, make_lookup, sell
 from tests.conftest import Clock
 
 DEVICE = "a1b2c3d4e5f6a7b8c9d0"
@@ -41,17 +43,18 @@ def decide(gated: Gated, request: object) -> object:
 
 
 def activate(gated: Gated, owned: Owned, device: str | None = None) -> object:
-    """Decide and begin, as a request whose upstream answers does."""
+    """Decide and activate, as for a request whose upstream can be connected."""
 
     async def both(gate: Gate) -> object:
-        request = attributes(owned.secret, device=device)
-        decision = await gate.decide(request)
-        return await gate.start_session(decision, request, "request-1") if isinstance(decision, Admit) else decision
+        decision = await gate.decide(attributes(owned.secret, device=device))
+        if isinstance(decision, TokenAdmission):
+            return await gate.start_session(decision, "request-1") or decision
+        return decision
 
-    begun = gated.run(both)
-    # What the listener does when it hears of the change.
+    decision = gated.run(both)
+    # As the listener does when it receives the invalidation.
     gated.memory_tier.invalidate(owned.token.secret_hash, owned.token.id)
-    return begun
+    return decision
 
 
 @pytest.fixture
@@ -66,11 +69,11 @@ def token_row(factory: Sessions, owned: Owned) -> AccessToken:
 
 def test_a_good_token_is_admitted_and_its_clock_does_not_run_before_first_use(gated: Gated, owned: Owned) -> None:
     decision = decide(gated, attributes(owned.secret))
-    assert isinstance(decision, Admit)
+    assert isinstance(decision, TokenAdmission)
     assert decision.session_id is None
     assert token_row(gated.factory, owned).activated_at is None
     begun = activate(gated, owned)
-    assert isinstance(begun, Admit)
+    assert isinstance(begun, TokenAdmission)
     assert begun.session_id is not None
     assert token_row(gated.factory, owned).activated_at is not None
 
@@ -79,8 +82,8 @@ def test_the_second_request_is_decided_from_memory(gated: Gated, owned: Owned) -
     activate(gated, owned)
     first = decide(gated, attributes(owned.secret))
     again = gated.gate.decide_from_memory(attributes(owned.secret))
-    assert isinstance(first, Admit)
-    assert isinstance(again, Admit)
+    assert isinstance(first, TokenAdmission)
+    assert isinstance(again, TokenAdmission)
     assert (again.snapshot, again.session_id) == (first.snapshot, first.session_id)
     assert again.allowance.remaining == first.allowance.remaining - 1
 
@@ -98,7 +101,7 @@ def test_a_path_that_servers_read_differently_passes_only_an_unrestricted_scope(
     gated: Gated, owned: Owned, path: bytes
 ) -> None:
     """An unrestricted scope sells the upstream whole: what RFC 3986 allows goes up byte for byte."""
-    assert isinstance(decide(gated, attributes(owned.secret, path=path)), Admit)
+    assert isinstance(decide(gated, attributes(owned.secret, path=path)), TokenAdmission)
     narrow = sell(gated.factory, gated.settings, "narrow", scope="certificates_only")
     assert code(decide(gated, attributes(narrow.secret, path=b"/certificates/filter" + path))) in {
         "bad_request",
@@ -109,14 +112,14 @@ def test_a_path_that_servers_read_differently_passes_only_an_unrestricted_scope(
 def test_a_method_beyond_the_ordinary_ones_passes_only_an_unrestricted_scope(gated: Gated, owned: Owned) -> None:
     narrow = sell(gated.factory, gated.settings, "narrow", scope="certificates_only")
     for method in ("PROPFIND", "REPORT", "QUERY", "get"):
-        assert isinstance(decide(gated, attributes(owned.secret, method=method)), Admit)
+        assert isinstance(decide(gated, attributes(owned.secret, method=method)), TokenAdmission)
         request = attributes(narrow.secret, path=b"/certificates/filter", method=method)
         assert code(decide(gated, request)) == "scope_denied"
 
 
 def test_the_server_as_a_whole_is_within_an_unrestricted_scope_only(gated: Gated, owned: Owned) -> None:
     narrow = sell(gated.factory, gated.settings, "narrow", scope="certificates_only")
-    assert isinstance(decide(gated, attributes(owned.secret, path=b"*", method="OPTIONS")), Admit)
+    assert isinstance(decide(gated, attributes(owned.secret, path=b"*", method="OPTIONS")), TokenAdmission)
     assert code(decide(gated, attributes(narrow.secret, path=b"*", method="OPTIONS"))) == "scope_denied"
 
 
@@ -126,20 +129,17 @@ def test_no_token_and_a_made_up_token_are_refused_without_a_look_up(gated: Gated
         assert code(gated.gate.decide_from_memory(attributes(made_up))) == "token_invalid"
 
 
-def test_each_decision_is_counted_once_by_the_tier_that_knew_the_token(
-    gated: Gated, owned: Owned, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_decision_is_counted_once_by_the_tier_that_knew_the_token(gated: Gated, owned: Owned) -> None:
     counters = Counters()
+    gate = make_gate(gated.settings, gated.database, gated.memory_tier, counters=counters)
 
-    async def ask(gate: Gate) -> None:
-        gate._counters = counters
+    async def ask() -> None:
         stranger = secrets.new_secret(gated.settings.tokens)
         for request in (owned.secret, owned.secret, None, "x" * 64, stranger, stranger):
             await gate.decide(attributes(request))
         await gate.decide(attributes(owned.secret, path=b"/a/../b"))
-        await gate.identify(attributes(owned.secret).credential)
 
-    gated.run(ask)
+    asyncio.run(ask())
     assert {key: count for key, count in counters.take().items() if key[0] == "admissions"} == {
         ("admissions", "database", "admitted"): 1,
         ("admissions", "memory", "admitted"): 1,
@@ -162,7 +162,7 @@ def test_a_revoked_token_is_refused(gated: Gated, owned: Owned) -> None:
 def test_an_expired_token_is_refused_to_the_second(gated: Gated, owned: Owned, time: Clock) -> None:
     activate(gated, owned)
     time.advance(seconds=3599)
-    assert isinstance(decide(gated, attributes(owned.secret)), Admit)
+    assert isinstance(decide(gated, attributes(owned.secret)), TokenAdmission)
     time.advance(seconds=1)
     assert code(gated.gate.decide_from_memory(attributes(owned.secret))) == "token_expired"
 
@@ -225,13 +225,13 @@ def test_a_device_is_needed_when_the_policy_requires_one(gated: Gated, owned: Ow
     )
     gate = make_gate(strict, gated.database, gated.memory_tier)
     assert code(gated.run(lambda _: gate.decide(attributes(owned.secret)))) == "device_missing"
-    assert isinstance(gated.run(lambda _: gate.decide(attributes(owned.secret, device=DEVICE))), Admit)
+    assert isinstance(gated.run(lambda _: gate.decide(attributes(owned.secret, device=DEVICE))), TokenAdmission)
 
 
 def test_a_scope_limits_the_paths_and_an_unknown_scope_reaches_nothing(gated: Gated) -> None:
     narrow = sell(gated.factory, gated.settings, "narrow", scope="certificates_only")
-    assert isinstance(decide(gated, attributes(narrow.secret, path=b"/certificates/filter")), Admit)
-    assert isinstance(decide(gated, attributes(narrow.secret, path=b"/certificates/%66ilter")), Admit)
+    assert isinstance(decide(gated, attributes(narrow.secret, path=b"/certificates/filter")), TokenAdmission)
+    assert isinstance(decide(gated, attributes(narrow.secret, path=b"/certificates/%66ilter")), TokenAdmission)
     assert code(decide(gated, attributes(narrow.secret, path=b"/users/currentUser"))) == "scope_denied"
     with gated.factory.begin() as session:
         session.execute(update(AccessToken).where(AccessToken.id == narrow.token.id).values(scope="gone"))
@@ -241,12 +241,12 @@ def test_a_scope_limits_the_paths_and_an_unknown_scope_reaches_nothing(gated: Ga
 
 def test_another_device_gets_a_conflict_until_the_session_is_idle(gated: Gated, owned: Owned, time: Clock) -> None:
     first = activate(gated, owned, DEVICE)
-    assert isinstance(first, Admit)
+    assert isinstance(first, TokenAdmission)
     assert code(activate(gated, owned, "another-device")) == "device_conflict"
     assert code(activate(gated, owned, None)) == "device_conflict"
     time.advance(seconds=301)
     taken = activate(gated, owned, "another-device")
-    assert isinstance(taken, Admit)
+    assert isinstance(taken, TokenAdmission)
     assert taken.session_id != first.session_id
     with gated.factory() as session:
         rows = session.scalars(select(ProxySession).order_by(ProxySession.started_at)).all()
@@ -259,10 +259,10 @@ def test_a_conflict_names_the_ways_out_and_when_to_come_back(gated: Gated, owned
     time.advance(seconds=100)
     other = attributes(owned.secret, device="another-device")
     contested = decide(gated, other)
-    assert isinstance(contested, Admit)
+    assert isinstance(contested, TokenAdmission)
     page = f"/tokens/{owned.token.id}#device"
     for refused in (
-        gated.run(lambda gate: gate.check_device_conflict(contested, other)),
+        gated.run(lambda gate: gate.check_device_conflict(contested)),
         activate(gated, owned, "another-device"),
     ):
         assert isinstance(refused, Refuse)
@@ -275,11 +275,11 @@ def test_a_conflict_is_found_before_anybody_goes_to_the_upstream(gated: Gated, o
     activate(gated, owned, DEVICE)
     other = attributes(owned.secret, device="another-device")
     contested = decide(gated, other)
-    assert isinstance(contested, Admit)
+    assert isinstance(contested, TokenAdmission)
     assert contested.needs_device_check
-    assert code(gated.run(lambda gate: gate.check_device_conflict(contested, other))) == "device_conflict"
+    assert code(gated.run(lambda gate: gate.check_device_conflict(contested))) == "device_conflict"
     time.advance(seconds=301)
-    assert gated.run(lambda gate: gate.check_device_conflict(contested, other)) is contested
+    assert gated.run(lambda gate: gate.check_device_conflict(contested)) is contested
 
 
 def test_a_first_use_that_comes_too_late_starts_no_clock(
@@ -306,41 +306,44 @@ def test_slow_look_ups_do_not_hold_up_what_ends_a_token(gated: Gated, owned: Own
 
 def test_a_released_session_lets_another_device_in(gated: Gated, owned: Owned) -> None:
     first = activate(gated, owned, DEVICE)
-    assert isinstance(first, Admit)
+    assert isinstance(first, TokenAdmission)
     assert first.session_id is not None
     with gated.factory.begin() as session:
         proxy_sessions.release(session, owned.user, first.session_id, PLATFORM)
-    assert isinstance(activate(gated, owned, "another-device"), Admit)
+    assert isinstance(activate(gated, owned, "another-device"), TokenAdmission)
 
 
 def test_the_first_device_claims_a_session_that_was_opened_without_one(gated: Gated, owned: Owned) -> None:
-    assert isinstance(activate(gated, owned, None), Admit)
-    assert isinstance(activate(gated, owned, DEVICE), Admit)
+    assert isinstance(activate(gated, owned, None), TokenAdmission)
+    assert isinstance(activate(gated, owned, DEVICE), TokenAdmission)
     assert code(activate(gated, owned, "another-device")) == "device_conflict"
 
 
-def test_with_the_database_down_known_tokens_pass_for_the_grace_and_all_others_wait(
-    gated: Gated, owned: Owned, environment: dict[str, str]
+def test_with_the_database_down_cached_tokens_pass_for_the_grace_and_all_others_wait(
+    gated: Gated, owned: Owned
 ) -> None:
     now = [1000.0]
-    gate = make_gate(gated.settings, gated.database, gated.memory_tier, monotonic=lambda: now[0])
     activate(gated, owned)
-    assert isinstance(gated.run(lambda _: gate.decide(attributes(owned.secret))), Admit)
+    assert isinstance(decide(gated, attributes(owned.secret)), TokenAdmission)
     other = sell(gated.factory, gated.settings, "other")
 
     dead = gated.settings.database.model_copy(update={"url": "postgresql+psycopg2://nobody@127.0.0.1:1/none"})
-    gate._database = type(gated.database)(gated.settings.model_copy(update={"database": dead}))
+    unreachable = TokenDatabase(gated.settings.model_copy(update={"database": dead}))
+    gate = make_gate(gated.settings, unreachable, gated.memory_tier, monotonic=lambda: now[0])
     gated.memory_tier.disconnected(now[0], 1.0)
     now[0] += 30
     assert gate.decide_from_memory(attributes(owned.secret)) is None
-    assert isinstance(gated.run(lambda _: gate.decide(attributes(owned.secret))), Admit)
+    assert isinstance(gated.run(lambda _: gate.decide(attributes(owned.secret))), TokenAdmission)
     assert code(gated.run(lambda _: gate.decide(attributes(other.secret)))) == "unavailable"
     now[0] += timedelta(seconds=gated.settings.proxy.grace_seconds).total_seconds()
     assert code(gated.run(lambda _: gate.decide(attributes(owned.secret)))) == "unavailable"
-    gate._database.close()
+    unreachable.close()
 
 
 def test_the_status_of_a_token_starts_nothing(gated: Gated, owned: Owned) -> None:
-    found = gated.run(lambda gate: gate.identify(attributes(owned.secret).credential))
+    lookup = make_lookup(gated.settings, gated.database, gated.memory_tier)
+    identifier = TokenIdentifier(gated.settings.tokens, lookup)
+    found, tier = gated.run(lambda _: identifier.identify(attributes(owned.secret).credential))
+    assert tier == "database"
     assert not isinstance(found, Refuse)
     assert token_row(gated.factory, owned).activated_at is None

@@ -12,7 +12,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from addon.admission.gate import Gate
-from addon.admission.request_attributes import Admit
+from addon.admission.token_admission import TokenAdmission
 from addon.http1.decisions import Refuse
 from addon.token_cache.database import TokenDatabase
 from addon.token_cache.memory_tier import MemoryTier
@@ -40,7 +40,9 @@ class Outage:
 
         async def main(connection: AsyncRedis) -> T:
             redis_tier = RedisTier(connection)
-            gate = make_gate(self.gated.settings, database, self.memory_tier, monotonic=lambda: self.now, redis_tier=redis_tier)
+            gate = make_gate(
+                self.gated.settings, database, self.memory_tier, monotonic=lambda: self.now, redis_tier=redis_tier
+            )
             return await call(gate)
 
         try:
@@ -65,7 +67,7 @@ class Outage:
         self.memory_tier.connected(self.now - until_seconds_ago)
         self.memory_tier.connected_since = time.time() - since_seconds_ago
 
-    def decide(self) -> Admit | Refuse:
+    def decide(self) -> TokenAdmission | Refuse:
         return self.run(lambda gate: gate.decide(attributes(self.owned.secret)))
 
 
@@ -88,7 +90,7 @@ def test_a_lone_worker_that_is_cut_off_trusts_redis_no_longer_than_the_grace(out
 def test_what_was_shared_while_this_worker_heard_every_change_passes_for_the_grace(outage: Outage) -> None:
     outage.share(seconds_ago=outage.grace + 40)
     outage.listened(until_seconds_ago=outage.grace - 1, since_seconds_ago=3600)
-    assert isinstance(outage.decide(), Admit)
+    assert isinstance(outage.decide(), TokenAdmission)
 
 
 def test_what_was_shared_before_this_worker_listened_is_not_proven(outage: Outage) -> None:
@@ -99,6 +101,6 @@ def test_what_was_shared_before_this_worker_listened_is_not_proven(outage: Outag
 
 def test_a_worker_that_started_in_the_outage_takes_what_was_shared_within_the_grace(outage: Outage) -> None:
     outage.share(seconds_ago=outage.grace - CLOCK_SKEW_SECONDS - 1)
-    assert isinstance(outage.decide(), Admit)
+    assert isinstance(outage.decide(), TokenAdmission)
     outage.share(seconds_ago=outage.grace)
     assert isinstance(outage.decide(), Refuse)

@@ -10,7 +10,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from addon.admission.gate import Gate
-from addon.admission.request_attributes import Admit
+from addon.admission.token_admission import TokenAdmission
 from addon.http1.decisions import Refuse
 from addon.token_cache.redis_tier import BACKOFF_SECONDS, CLOCK_SKEW_SECONDS, RedisTier
 from models.services.actor import PLATFORM
@@ -106,7 +106,7 @@ def test_12_a_request_at_the_instant_of_a_revoke_does_not_bring_the_token_back(
         redis_tier = RedisTier(connection)
         gate: Gate = make_gate(gated.settings, gated.database, gated.memory_tier, redis_tier=redis_tier)
         gated.memory_tier.connected_since = time.time() - CLOCK_SKEW_SECONDS
-        assert isinstance(await gate.decide(attributes(owned.secret)), Admit)
+        assert isinstance(await gate.decide(attributes(owned.secret)), TokenAdmission)
         with gated.factory.begin() as session:
             revocation.revoke(session, owned.user, owned.token.id, settings=gated.settings, actor=PLATFORM)
         gated.memory_tier.invalidate(secret_hash, owned.token.id)
