@@ -1,1 +1,1 @@
-"""The mitmproxy side: admits, counts and forwards requests. One process is one worker."""
+"""The gateway: admits requests by token, counts and forwards them through mitmproxy; one process is one worker."""

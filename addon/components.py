@@ -47,7 +47,7 @@ REDIS_TIMEOUT_SECONDS = 0.5
 
 
 class WorkerComponents:
-    """Everything one worker consists of but its sockets; `worker_context` is passed to the HTTP layer."""
+    """The parts of one worker except its sockets; `worker_context` is passed to the HTTP layer."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -119,11 +119,11 @@ class WorkerComponents:
 
     @property
     def can_decide(self) -> bool:
-        """Whether what this worker knows of tokens and settings is kept true by the database's notices."""
+        """Whether cached tokens and settings are current: invalidations are received and the settings were loaded."""
         return self._lookup.is_leased and self._live_settings.are_loaded
 
     def start(self) -> None:
-        """Begin to listen, to count and to watch; the loop is running."""
+        """Start the listener and the background tasks; called with the event loop running."""
         loop = asyncio.get_running_loop()
         self._listener = InvalidationListener(
             self._settings,
@@ -144,10 +144,12 @@ class WorkerComponents:
             self._live_settings.watch(),
             self._inspections.watch(),
         )
-        self._tasks = [loop.create_task(each) for each in (*work, *recording, *watch, self._poll_without_notifications())]
+        self._tasks = [
+            loop.create_task(each) for each in (*work, *recording, *watch, self._poll_without_notifications())
+        ]
 
     def reopen_log(self) -> None:
-        """Write the access log to its file anew: the old one was moved away."""
+        """Reopen the access log after its file was rotated."""
         self._recorder.log.reopen()
 
     def start_draining(self) -> None:
@@ -155,7 +157,7 @@ class WorkerComponents:
         self._own_addresses.is_draining = True
 
     async def stop(self) -> None:
-        """Write the last counts and let go of everything; no request is under way any more."""
+        """Write the last counts and close all connections; called when no request is in flight."""
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -171,9 +173,9 @@ class WorkerComponents:
         self._database.close()
 
     def _on_token_change(self, change: TokenChange) -> None:
-        """A token is no longer what it was: forget it in both tiers, and end what it must not go on with.
+        """Invalidate a changed token in both cache tiers, and recheck its open connections.
 
-        All in one step of the loop: a request in between would remember what it hears from the other tier.
+        All in one step of the event loop: a request in between would cache the old snapshot from the other tier again.
         """
         for secret_hash in change.secret_hashes:
             self._memory_tier.invalidate(secret_hash, change.token_id)
@@ -189,10 +191,10 @@ class WorkerComponents:
         self._inspections.reload()
 
     async def _poll_without_notifications(self) -> None:
-        """Find out by asking what is otherwise notified, while the listener proves nothing, until cancelled.
+        """Poll tokens, settings and inspections while no invalidations are received, until cancelled.
 
-        A pooler in transaction mode, say, lets queries through and drops notifications: a token that is revoked then
-        has to lose its open connections within a second all the same.
+        A pooler in transaction mode, for example, passes queries and drops notifications: the open connections of a
+        revoked token have to be aborted within a second all the same.
         """
         while True:
             await asyncio.sleep(FALLBACK_POLL_SECONDS)
@@ -231,12 +233,12 @@ class WorkerComponents:
     async def _run_flush(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
-            # A flush that has begun is finished even when the worker stops, so that no count goes twice or nowhere.
+            # A flush that has begun is completed even when the worker stops, so that no count is written twice or lost.
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
             try:
                 await asyncio.shield(self._flushing)
             except Exception:
-                logger.exception("a flush failed; the next one goes on")
+                logger.exception("writing the usage counts failed; it is retried")
 
     async def _flush_remaining(self) -> None:
         if self._flushing is not None:

@@ -1,6 +1,6 @@
 """Addon script for mitmproxy: `mitmweb -s addon/entry.py --mode reverse:http://127.0.0.1:1` shows live flows.
 
-The upstream is that of the settings, whatever the mode names. This is a developer's view: the tool keeps every flow.
+The upstream is that of the settings, whatever the mode names. For developers only: the tool keeps every flow.
 """
 
 from addon.components import WorkerComponents
@@ -9,17 +9,17 @@ from models.config import settings as config
 
 
 class ComponentsLifecycle:
-    """Starts and ends the engine with the tool that loaded it."""
+    """Starts and stops the worker's components with the tool that loaded this script."""
 
     def __init__(self, components: WorkerComponents) -> None:
         self._components = components
 
     def running(self) -> None:
-        """The loop runs: begin."""
+        """Start when the event loop runs."""
         self._components.start()
 
     async def done(self) -> None:
-        """The tool ends: write the last counts."""
+        """Write the last counts when the tool ends."""
         await self._components.stop()
 
 

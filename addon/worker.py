@@ -1,4 +1,4 @@
-"""One proxy worker: `python -m addon.worker`. Several share one port; the kernel spreads connections over them."""
+"""One gateway worker process (`python -m addon.worker`); several share one port (SO_REUSEPORT)."""
 
 import asyncio
 import contextlib
@@ -22,14 +22,14 @@ from models.config.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# How long a worker whose supervisor was killed may take for its end, beyond the drain.
+# How long a worker whose supervisor was killed may take to end, after its drain.
 ORPHAN_MARGIN_SECONDS = 15.0
-# How often the files of TLS are looked at for a change.
+# How often the TLS files are checked for changes.
 POLL_INTERVAL_SECONDS = 2.0
 
 
 class Worker:
-    """An engine behind a listening socket, from the first connection to the end of the drain."""
+    """The worker's components behind a listening socket, from the first connection to the end of the drain."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -37,7 +37,7 @@ class Worker:
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then let requests finish, write the last counts and end."""
+        """Serve until SIGTERM or SIGINT, then drain, write the last counts and return."""
         with tempfile.TemporaryDirectory(prefix="zenzefi-worker-") as files:
             await self._run(Path(files))
 
@@ -56,7 +56,7 @@ class Worker:
             await self._stopping.wait()
             self._components.start_draining()
             if not await gateway.drain(drain_seconds):
-                logger.warning("requests that outlived the drain were cut")
+                logger.warning("the drain timed out; the remaining requests were aborted")
         finally:
             for task in tasks:
                 task.cancel()
@@ -66,16 +66,16 @@ class Worker:
             await self._components.stop()
 
     async def _report_ready(self, control: ControlSocket) -> None:
-        """Tell the supervisor once this worker can decide: before that it must not take another's place."""
-        while not self._components.can_decide:  # noqa: ASYNC110 - the map's trust is a time and sends no event
+        """Report to the supervisor once this worker can decide: until then it must not replace another one."""
+        while not self._components.can_decide:  # noqa: ASYNC110 - the cache lease is a time and sends no event
             await asyncio.sleep(0.02)
-        # What is here now stays. To look through it took the collector 0.1 s, after every few thousand connections.
+        # All objects of now are permanent; scanning them took the collector 0.1 s after every few thousand connections.
         gc.collect()
         gc.freeze()
         control.report_ready()
 
     async def _watch_tls_files(self, gateway: Gateway) -> None:
-        """Take up certificates anew when their files change; a file that cannot be read leaves the old one in use."""
+        """Reload certificates when their files change; a file that cannot be read leaves the old one in use."""
         seen = self._tls_file_states()
         while seen:
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
@@ -84,9 +84,9 @@ class Worker:
                 try:
                     gateway.reload_tls()
                 except Exception:
-                    logger.exception("the new TLS files cannot be used; the old ones stay")
+                    logger.exception("the new TLS files cannot be used; the old ones stay in use")
                 else:
-                    logger.info("the TLS files were taken up anew")
+                    logger.info("the TLS files were reloaded")
                 seen = now
 
     def _tls_file_states(self) -> list[tuple[int, int]]:
@@ -101,7 +101,7 @@ class Worker:
         return state
 
     def _stop(self, number: int) -> None:
-        """Begin to drain; a second signal does not wait."""
+        """Begin to drain; a second signal ends the process at once."""
         if self._stopping.is_set():
             sys.exit(128 + number)
         self._stopping.set()
@@ -120,7 +120,7 @@ class Worker:
 
 
 def main() -> int:
-    """Run one worker; what is wrong with the settings is one sentence on standard error."""
+    """Run one worker; an error in the settings is printed as one line to standard error."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     raise_file_limit()

@@ -1,7 +1,7 @@
-"""Where a request carries its access: `X-Access-Token`, a browser's cookie, or `Authorization` with our token's shape.
+"""Credential sources of a request: `X-Access-Token`, the browser access cookie, `Authorization`; masking of secrets.
 
-Pure functions over header values. Whatever else `Authorization` holds belongs to the upstream and passes untouched. A
-secret of ours is found wherever it stands, so that the upstream never sees one and no table keeps one in the clear.
+Pure functions over header values. An `Authorization` without a secret of this service belongs to the upstream and is
+forwarded unchanged. Secrets are found in any header, so that none is sent to the upstream or stored in plain text.
 """
 
 import base64
@@ -18,12 +18,12 @@ from models.services.crypto import secrets
 from models.services.crypto.secrets import LENGTH, Purpose
 
 _SHAPE = re.compile(rf"[A-Za-z0-9_-]{{{LENGTH}}}")
-# A secret may have other such signs before or behind it.
+# A secret may be surrounded by more characters of its alphabet.
 _RUN = re.compile(rf"[A-Za-z0-9_-]{{{LENGTH},}}")
 _RAW_RUN = re.compile(_RUN.pattern.encode())
-# In base64 a secret takes so many signs at least; of either alphabet.
+# In base64, of either alphabet, a secret takes at least this many characters.
 _BASE64_RUN = re.compile(rb"[A-Za-z0-9+/_-]{86,}")
-# What has no such run holds no secret, in base64 or plain: nearly every value.
+# A value without such a run, which is nearly every one, contains no secret, in base64 or plain.
 _ANY_RUN = re.compile(rb"[A-Za-z0-9+/_-]{%d}" % LENGTH)
 _STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _MASKED = "[masked]"
@@ -33,21 +33,21 @@ CredentialSource = Literal["x-access-token", "cookie", "authorization"]
 
 @dataclass(slots=True)
 class Credential:
-    """A secret as it came, and where it stood."""
+    """A secret as received, and its source."""
 
     secret: str = field(repr=False)
     source: CredentialSource
-    # The hash under which a genuine secret is kept; None until the gate has worked it out, and for a made-up one.
+    # The hash under which a genuine secret is stored; None until it was computed, and for a made-up one.
     secret_hash: bytes | None = field(default=None, compare=False, repr=False)
 
     @property
     def purpose(self) -> Purpose:
-        """What the secret must have been made for, so that a cookie is no token and a token no cookie."""
+        """The purpose that the secret must have been made for: a cookie's is not valid as a token, nor the reverse."""
         return Purpose.COOKIE if self.source == "cookie" else Purpose.TOKEN
 
 
 def cookie_name(*, production: bool) -> str:
-    """Name the browser's cookie; with `__Host-` no sibling host and no plain HTTP can set it."""
+    """Return the name of the browser access cookie; `__Host-` keeps sibling hosts and plain HTTP from setting it."""
     return "__Host-zenzefi_access" if production else "zenzefi_access"
 
 
@@ -64,8 +64,8 @@ def find_credential(
         return Credential(access_token, "x-access-token")
     if cookie is not None:
         return Credential(cookie, "cookie")
-    shown = None if authorization is None else _secret_in(authorization)
-    return None if shown is None else Credential(shown, "authorization")
+    secret = None if authorization is None else _secret_in(authorization)
+    return None if secret is None else Credential(secret, "authorization")
 
 
 def _secret_in(authorization: str) -> str | None:
@@ -82,7 +82,7 @@ def _secret_in(authorization: str) -> str | None:
 
 
 def cookie_value(lines: Sequence[bytes], name: bytes) -> str | None:
-    """Return the value of a cookie out of all `Cookie` headers; empty, and so never good, when it came twice."""
+    """Return the value of a cookie in all `Cookie` headers; empty, and so invalid, when it was sent twice."""
     found = [
         value.strip(b" \t")
         for line in lines
@@ -103,34 +103,34 @@ def _password(encoded: str) -> str:
 
 
 def may_contain_secret(text: str) -> bool:
-    """Whether a text may hold a secret of ours: nothing shorter than one does, nor one without so long a run."""
+    """Return whether a text has a run of characters long enough for a secret."""
     return len(text) >= LENGTH and _RUN.search(text) is not None
 
 
 def mask_secret_shapes(text: str) -> str:
-    """Mask what has the shape of a secret of ours in a text that is kept."""
+    """Mask everything with the shape of a secret in a text that is stored."""
     return _RUN.sub(_MASKED, text) if len(text) >= LENGTH else text
 
 
 def holds_secret(tokens: Tokens, value: bytes) -> bool:
-    """Whether a value holds a genuine secret of ours: as it stands, percent-encoded, or in base64 (as in Basic).
+    """Return whether a value contains a genuine secret: plain, percent-encoded, or in base64 (as in Basic).
 
-    A run of more signs than a secret has is tried at both ends, so that the work stays linear.
+    Only both ends of a run longer than a secret are tried, so that the work stays linear.
     """
     if len(value) < LENGTH:
         return False
-    written = [value, unquote_to_bytes(value)] if b"%" in value else [value]
-    found = [text for text in written if _ANY_RUN.search(text)]
+    texts = [value, unquote_to_bytes(value)] if b"%" in value else [value]
+    found = [text for text in texts if _ANY_RUN.search(text)]
     readings = [reading for text in found for reading in (text, *_from_base64(text))]
-    return any(_is_ours(tokens, run.decode()) for reading in readings for run in _RAW_RUN.findall(reading))
+    return any(_has_genuine_end(tokens, run.decode()) for reading in readings for run in _RAW_RUN.findall(reading))
 
 
 def mask_secrets(tokens: Tokens, value: bytes) -> bytes:
-    """Mask the genuine secrets of ours that stand in a value as they are."""
-    return _RAW_RUN.sub(lambda run: b"masked" if _is_ours(tokens, run[0].decode()) else run[0], value)
+    """Mask the genuine secrets in a value, where they are not encoded."""
+    return _RAW_RUN.sub(lambda run: b"masked" if _has_genuine_end(tokens, run[0].decode()) else run[0], value)
 
 
-def _is_ours(tokens: Tokens, run: str) -> bool:
+def _has_genuine_end(tokens: Tokens, run: str) -> bool:
     ends = (run,) if len(run) == LENGTH else (run[:LENGTH], run[-LENGTH:])
     return any(secrets.is_genuine(tokens, end, purpose) for end in ends for purpose in Purpose)
 

@@ -1,9 +1,8 @@
 """Abort the open connections of tokens that were revoked, released or expired.
 
-A notice of a change makes the worker read the token again; if it is no longer good, or its session is no longer the
-one in use, everything the token has open here is cut. When the token has another secret, what came in by a browser's
-cookie is cut, and what came in by the secret before it when that one's time is over. Expiry needs no notice: it is
-looked for twice a second.
+After an invalidation the worker reads the token again. If it is not valid any more, or its session was released, all
+its connections here are aborted. When its secret was rotated, connections authorised by a browser access cookie are
+aborted at once, and those authorised by the previous secret when its overlap ends. Expiry is checked twice a second.
 """
 
 import asyncio
@@ -28,16 +27,16 @@ POLL_INTERVAL_SECONDS = 0.5
 
 
 class Disconnector:
-    """Watches the tokens that have a connection open at this worker. Only the loop touches it."""
+    """Tracks the tokens with open connections at this worker. Used on the event loop only."""
 
     def __init__(self, registry: Registry, database: TokenDatabase, memory_tier: MemoryTier) -> None:
         self._registry = registry
         self._memory_tier = memory_tier
         self._database = database
         self._sessions: dict[uuid.UUID, tuple[TokenSnapshot, uuid.UUID | None]] = {}
-        # Tokens with a secret before their own that still opens them.
+        # Tokens whose previous secret is still valid.
         self._rotated: dict[uuid.UUID, TokenSnapshot] = {}
-        # Tokens that the database was asked about in vain.
+        # Tokens whose recheck failed because the database did not answer.
         self._unanswered: set[uuid.UUID] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -61,12 +60,12 @@ class Disconnector:
             self._start_task(self._recheck(list(self._sessions)))
 
     async def recheck_all(self) -> None:
-        """Look at every token in use again, and return when that is done: no notification will say what changed."""
+        """Recheck every token in use, and return when that is done: no invalidations are received."""
         if self._sessions:
             await self._recheck(list(self._sessions))
 
     async def watch(self) -> None:
-        """Cut what expires, ask again what had no answer, and forget tokens that nobody uses, until cancelled."""
+        """Abort expired tokens' connections, retry failed rechecks, and drop unused tokens, until cancelled."""
         while True:
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
             if self._unanswered:
@@ -86,8 +85,8 @@ class Disconnector:
         try:
             found = await self._database.find_by_id(tokens)
         except DatabaseUnavailable:
-            # The grace of the gate holds for what is under way too. The listener may have noticed nothing of a lock or
-            # a statement that took too long, and nobody else would look at these tokens again.
+            # Open connections continue for the stale-if-error period too. The recheck is retried here: after a lock or
+            # statement timeout the listener is still connected and triggers none.
             self._unanswered.update(token_id for token_id in tokens if token_id in self._sessions)
             return
         moment = clock.now()
@@ -106,24 +105,24 @@ class Disconnector:
                 self._abort_superseded(snapshot, moment)
 
     def _abort_superseded(self, snapshot: TokenSnapshot, moment: datetime) -> None:
-        """Cut what came in by a secret that opens the token no more, or by a cookie: those end with the secret."""
+        """Abort connections authorised by a secret that is not valid any more, or by a cookie issued under it."""
         self._rotated.pop(snapshot.token_id, None)
         oldest = snapshot.generation
         if snapshot.previous_until is not None and snapshot.previous_until > moment:
             self._rotated[snapshot.token_id] = snapshot
             oldest -= 1
 
-        def is_over(held: object) -> bool:
-            if not isinstance(held, TokenSnapshot):
+        def is_superseded(used: object) -> bool:
+            if not isinstance(used, TokenSnapshot):
                 return False
-            return held.generation < (snapshot.generation if held.own_device is not None else oldest)
+            return used.generation < (snapshot.generation if used.own_device is not None else oldest)
 
-        self._registry.abort(str(snapshot.token_id), refuse("token_invalid"), is_over)
+        self._registry.abort(str(snapshot.token_id), refuse("token_invalid"), is_superseded)
 
     def _abort_connections(self, token_id: uuid.UUID, refusal: Refuse) -> None:
         self._sessions.pop(token_id, None)
         count = self._registry.abort(str(token_id), refusal)
-        logger.info("%d connections of token %s were cut: %s", count, token_id, refusal.code)
+        logger.info("aborted %d connections of token %s: %s", count, token_id, refusal.code)
 
     def _start_task(self, work: Coroutine[None, None, None]) -> None:
         # The loop keeps weak references only; the set keeps the task alive until it is done.

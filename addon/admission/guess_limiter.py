@@ -11,7 +11,7 @@ MAX_ADDRESSES = 20_000
 
 
 class GuessLimiter:
-    """Failed admissions of each address in the running minute; the address seen longest ago goes when it is full."""
+    """Counts failed admissions per address and minute; the least recently failed address is evicted when full."""
 
     def __init__(self, limit: int, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.limit = limit
@@ -29,7 +29,7 @@ class GuessLimiter:
             self._counts.popitem(last=False)
 
     def retry_after(self, address: str) -> int | None:
-        """Return in how many seconds an address may fail again; None while it may."""
+        """Return in how many seconds an address may try again; None when it is below the limit."""
         entry = self._counts.get(_network(address))
         if entry is None or entry[1] < self.limit:
             return None
@@ -38,5 +38,5 @@ class GuessLimiter:
 
 
 def _network(address: str) -> str:
-    """Return what counts as one client."""
+    """Return the network that counts as one client."""
     return (customer_network(address) or address) if ":" in address else address

@@ -14,7 +14,7 @@ RETRY_SECONDS = 0.5
 
 
 class LiveSettings:
-    """Keeps `settings` true. Only the loop touches it; what was read last stays good while the database is down."""
+    """Applies changed settings; the last ones stay in force while the database is down. Used on the event loop only."""
 
     def __init__(self, settings: Settings, database: TokenDatabase, apply: Callable[[Settings], None]) -> None:
         self._file_settings = settings
@@ -28,7 +28,7 @@ class LiveSettings:
         self._changed.set()
 
     async def watch(self) -> None:
-        """Read whenever something has changed, until cancelled."""
+        """Load the settings after every change, until cancelled."""
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -38,14 +38,14 @@ class LiveSettings:
                 self._changed.set()
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:
-                logger.exception("the settings of run time cannot be taken up; the old ones stay")
+                logger.exception("changed settings cannot be applied; the old ones stay in force")
 
     async def load(self) -> None:
-        """Read and take up what is good now. Raises DatabaseUnavailable."""
+        """Read and apply the present settings. Raises DatabaseUnavailable."""
 
-        def ask() -> Settings:
+        def read() -> Settings:
             with self._database.factory() as session:
                 return overrides.effective_settings(session, self._file_settings)
 
-        self._apply(await self._database.run(ask, "settings"))
+        self._apply(await self._database.run(read, "settings"))
         self.are_loaded = True

@@ -1,4 +1,4 @@
-"""Synchronise rate limit counts between workers through Redis, every 100 ms in batches."""
+"""Synchronisation of rate limit counts between workers through Redis, every 100 ms in batches."""
 
 import asyncio
 import json
@@ -17,16 +17,16 @@ from addon.recording.counters import Counters
 logger = logging.getLogger(__name__)
 
 SYNC_INTERVAL_SECONDS = 0.1
-# A worker that has not reported for this long is gone, and what it had under way with it.
+# A worker that has not reported for this long counts as dead, and has no requests in flight any more.
 WORKER_TIMEOUT_SECONDS = 3
 
-# So many tokens go in one call: Redis does nothing else while a script runs.
+# Tokens per call: Redis runs nothing else while a script runs.
 BATCH_SIZE = 500
 
-# Takes one JSON list of [token, under way, second, count, second, count, ...], because one long argument is packed far
-# quicker than hundreds of short ones. Adds this worker's counts to each token's hash of seconds and drops what has left
-# the window. Returns, as JSON, three numbers for each token: the total, the oldest second, and what the other workers
-# have under way. The keys are made here, so this is for one Redis and not for a cluster of them.
+# Takes one JSON list of [token, in flight, second, count, second, count, ...], because one long argument is encoded far
+# faster than hundreds of short ones. Adds this worker's counts to each token's hash of seconds and drops seconds that
+# have left the window. Returns, as JSON, three numbers per token: the total, the oldest second, and the requests that
+# other workers have in flight. The keys are built here, so the script works with one Redis, not with Redis Cluster.
 _SCRIPT = """
 local worker, now, window, gone = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local found = {}
@@ -63,7 +63,7 @@ return cjson.encode(found)
 
 
 class RateLimitSync:
-    """This worker's part in the exchange."""
+    """Reports this worker's counts and applies the totals of all workers."""
 
     def __init__(self, redis: Redis, rate_limiter: RateLimiter, counters: Counters | None = None) -> None:
         self._redis = redis
@@ -73,18 +73,18 @@ class RateLimitSync:
         self._script = redis.register_script(_SCRIPT)
 
     async def run(self) -> None:
-        """Exchange until cancelled; Redis being down is noted once and each worker then keeps to its share."""
+        """Synchronise until cancelled; while Redis is down, each worker keeps to its share of the limits."""
         while True:
             await asyncio.sleep(SYNC_INTERVAL_SECONDS)
-            was_alone = self._rate_limiter.is_isolated
+            was_isolated = self._rate_limiter.is_isolated
             try:
                 await self.sync()
             except (RedisError, OSError) as error:
-                if not was_alone:
-                    logger.warning("limits are not exchanged: %s", type(error).__name__)
+                if not was_isolated:
+                    logger.warning("rate limits are not synchronised: %s", type(error).__name__)
 
     async def sync(self) -> None:
-        """Report what was counted and take in what the others did."""
+        """Report the counts since the last call and apply the totals."""
         tokens = self._rate_limiter.take_changed()
         for start in range(0, len(tokens), BATCH_SIZE):
             try:
@@ -113,7 +113,7 @@ class RateLimitSync:
                 found = json.loads(await self._script(args=arguments))
         except (RedisError, OSError):
             self._rate_limiter.is_isolated = True
-            # What was not reported goes with the next exchange; counted twice is on the safe side.
+            # Counts that may not have been added are sent again; counting a request twice is the safe error.
             for window, pending, _ in sent:
                 window.pending.update(pending)
                 window.is_changed = True

@@ -1,8 +1,8 @@
 """Rate and concurrency limits per token, shared by all workers.
 
-Each worker counts by the second and exchanges its counts with Redis every 100 ms. A limit may therefore be overshot by
-what the workers admit in 100 ms, and by no more. While Redis is silent, each worker keeps to limit / workers, for every
-token: also for one that was first used after Redis fell silent.
+Each worker counts by the second and synchronises with Redis every 100 ms (rate_limit_sync.py). A limit can therefore be
+exceeded by the requests that the workers admit in 100 ms, and by no more. While Redis is down, each worker keeps to
+limit / workers for every token, also for one that is first used then.
 """
 
 import math
@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 WINDOW_SECONDS = 60
-# What the other workers said of a token is worth nothing after this long. A token that rests is not exchanged, so that
-# old news say nothing of Redis: whether that is silent, the exchange knows.
+# The other workers' counts of a token are ignored after this long. Idle tokens are not synchronised, so old counts do
+# not mean that Redis is down.
 STALE_SECONDS = 1.0
-# When to try again while too many requests are under way: nobody knows when one of them ends.
+# Retry-After of a concurrency limit: it is unknown when a request in flight will end.
 CONCURRENCY_RETRY_SECONDS = 1
 
 
 @dataclass(slots=True)
 class RateWindow:
-    """One token's requests at this worker in the last minute, by the second, and what the others reported."""
+    """One token's requests at this worker in the last minute, by the second, and the other workers' counts."""
 
     buckets: deque[list[int]] = field(default_factory=deque)
     own: int = 0
@@ -36,7 +36,7 @@ class RateWindow:
     is_changed: bool = False
 
     def prune(self, second: int) -> None:
-        """Forget what has left the window: a second counts until the last request in it is a minute old."""
+        """Drop seconds that have left the window: a second counts until the last request in it is a minute old."""
         while self.buckets and self.buckets[0][0] < second - WINDOW_SECONDS:
             self.own -= self.buckets.popleft()[1]
 
@@ -50,21 +50,21 @@ class RateWindow:
         self.pending[second] += 1
 
     def request_started(self) -> None:
-        """A request is under way."""
+        """Count a request as in flight."""
         self.in_flight += 1
         self.is_changed = True
 
     def request_finished(self) -> None:
-        """A request that was `begun` is over."""
+        """Count a request for which `request_started` was called as ended."""
         self.in_flight -= 1
         self.is_changed = True
 
 
 class Allowance(NamedTuple):
-    """What a token may still do.
+    """Whether a request is within a token's limits, and what is left of them.
 
-    `reset` is in whole seconds, when the oldest counted request leaves the window; for a token with too much under
-    way at once (`is_crowded`), when to try again.
+    `reset` is in how many seconds the oldest counted request leaves the window; above the concurrency limit
+    (`is_concurrency_limited`), in how many seconds to try again.
     """
 
     allowed: bool
@@ -76,7 +76,7 @@ class Allowance(NamedTuple):
 
 
 class RateLimiter:
-    """The windows of all tokens that were used here in the last minute. Only the loop touches it."""
+    """The windows of all tokens that were used here in the last minute. Used on the event loop only."""
 
     def __init__(
         self, *, per_minute: int, max_concurrent: int, workers: int, seconds: Callable[[], float] = time.time
@@ -85,16 +85,16 @@ class RateLimiter:
         self._max_concurrent = max_concurrent
         self._workers = workers
         self._seconds = seconds
-        # Set by the exchange: the last one failed.
+        # Set by `RateLimitSync`: the last synchronisation failed.
         self.is_isolated = False
         self._windows: dict[uuid.UUID, RateWindow] = {}
 
     def set_limits(self, *, per_minute: int, max_concurrent: int) -> None:
-        """Judge by other limits from now on; what was counted stays counted."""
+        """Change the limits; counts are kept."""
         self._per_minute, self._max_concurrent = per_minute, max_concurrent
 
     def take(self, token_id: uuid.UUID) -> Allowance:
-        """Count one request of a token, if it may be made; a caller that makes it then says `begun` at the window."""
+        """Count one request of a token within its limits; the caller reports its start and end to the window."""
         now = self._seconds()
         second = int(now)
         window = self._windows.get(token_id)
@@ -105,17 +105,17 @@ class RateLimiter:
             window.prune(second)
         window.is_changed = True
         limit, max_concurrent = self._per_minute, self._max_concurrent
-        used, under_way = window.own, window.in_flight
+        used, in_flight = window.own, window.in_flight
         oldest = buckets[0][0] if buckets else second
         if self.is_isolated:
             limit, max_concurrent = self._share(limit), self._share(max_concurrent)
         elif now - window.synced_at <= STALE_SECONDS:
             used += window.others
-            under_way += window.others_in_flight
+            in_flight += window.others_in_flight
             if window.others and window.others_oldest < oldest:
-                # What they said is up to a second old: the second they named may have left the window since.
+                # Their counts are up to a second old: the oldest second may have left the window since.
                 oldest = max(window.others_oldest, second - WINDOW_SECONDS)
-        if under_way >= max_concurrent:
+        if in_flight >= max_concurrent:
             return Allowance(
                 False,
                 self._per_minute,
@@ -131,7 +131,7 @@ class RateLimiter:
         return Allowance(True, self._per_minute, limit - used - 1, reset, window)
 
     def take_changed(self) -> list[tuple[uuid.UUID, RateWindow]]:
-        """Return the tokens that were used since the last exchange, and forget those that were not for long."""
+        """Return the tokens that were used since the last synchronisation, and drop those with an empty window."""
         second = int(self._seconds())
         dirty = []
         for token_id, window in list(self._windows.items()):
@@ -145,7 +145,7 @@ class RateLimiter:
         return dirty
 
     def apply_totals(self, window: RateWindow, *, total: int, oldest: int, in_flight: int, own_then: int) -> None:
-        """Take in what Redis knows: all workers' requests in the window, and what the others have under way."""
+        """Apply the counts of all workers; `own_then` is this worker's own count when it reported."""
         window.others = max(0, total - own_then)
         window.others_oldest = oldest
         window.others_in_flight = in_flight

@@ -50,15 +50,15 @@ def refuse(
 
 
 def maintenance_refusal(maintenance: Maintenance) -> Refuse | None:
-    """Return how everything is refused while maintenance mode is on."""
+    """Return the refusal of all requests while maintenance mode is on."""
     if not maintenance.on:
         return None
-    words = maintenance.words_en, maintenance.words_ru or maintenance.words_en
-    return refuse("maintenance", words[0], retry_after=maintenance.retry_after_seconds, note=words[1])
+    note = maintenance.words_ru or maintenance.words_en
+    return refuse("maintenance", maintenance.words_en, retry_after=maintenance.retry_after_seconds, note=note)
 
 
 def token_refusal(snapshot: TokenSnapshot, moment: datetime) -> Refuse | None:
-    """Say why a token cannot be used at `moment`, if it cannot."""
+    """Return the refusal of a token that cannot be used at `moment`, None for a valid one."""
     if snapshot.used_until is not None:
         moment = max(moment, snapshot.used_until)
     if not snapshot.owner_is_active:
@@ -75,7 +75,7 @@ def token_refusal(snapshot: TokenSnapshot, moment: datetime) -> Refuse | None:
 
 
 def _paused(snapshot: TokenSnapshot) -> Refuse:
-    """Name what ends the pause, and the portal's page that shows it."""
+    """Return the refusal of a paused token, with the portal's page on which the pause can be ended."""
     page = f"/tokens/{snapshot.token_id}"
     if not snapshot.is_paused_for_debt:
         return refuse("token_paused", snapshot=snapshot, page=page)

@@ -1,7 +1,7 @@
-"""`/_zenzefi/enter`: exchanges a one-time ticket for the browser access cookie (docs/spec/http.md#browser-access).
+"""Browser login at `/_zenzefi/enter`: redeems a one-time ticket for the browser access cookie.
 
-Looking at the address shows a page with a button and uses nothing up, so that whoever fetches links beforehand spoils
-none. Only the button, on our own page, takes the ticket.
+See docs/spec/http.md#browser-access. A GET shows a confirmation page and does not redeem the ticket, because mail
+scanners and link previews fetch links. Only the form of that page redeems it.
 """
 
 from dataclasses import dataclass
@@ -24,36 +24,36 @@ from models.services.gateway.scopes import compile_all
 
 BODY_BYTES = 4096
 FORM = b"application/x-www-form-urlencoded"
-# A ticket that opens nothing will never open anything: so many are remembered, and cost no look-up again.
+# A ticket that was found invalid stays invalid: this many are cached and not looked up again.
 MAX_INVALID_TICKETS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class ConfirmationRequest:
-    """Somebody opened the link."""
+    """Deferred: the link was opened."""
 
     ticket: str
 
 
 @dataclass(frozen=True, slots=True)
 class RedemptionRequest:
-    """Somebody pressed the button; the ticket is in the body."""
+    """Deferred: the form was sent; the ticket is in the request body."""
 
 
 class BrowserAccessEndpoint:
-    """The way in of one worker."""
+    """The browser login endpoint of one worker."""
 
     def __init__(self, settings: Settings, database: TokenDatabase) -> None:
         self._settings = settings
         self._database = database
-        # The cookie is for TLS alone exactly where its name says so.
+        # The cookie is `Secure` where its name requires it (`__Host-`).
         self._secure = settings.platform.is_production
         self.cookie = cookie_name(production=self._secure)
         self._first_pages = {name: scope.first_page for name, scope in compile_all(settings.scopes).items()}
         self._invalid_tickets: dict[bytes, None] = {}
 
     def admit(self, request: RequestHead, peer: Peer) -> Decision | Defer:
-        """Refuse forms that are not ours; everything else may need a look-up."""
+        """Refuse forms of other sites; defer everything else, because it may need a look-up."""
         if request.method != "POST":
             return Defer(policy_data=ConfirmationRequest(_ticket(request.query)))
         if not self._is_own_form(request, peer):
@@ -63,7 +63,7 @@ class BrowserAccessEndpoint:
         return Defer(body_bytes=BODY_BYTES, policy_data=RedemptionRequest())
 
     async def confirm(self, question: Question, confirmation: ConfirmationRequest) -> Decision:
-        """Ask whether to go in, without using the ticket up."""
+        """Return the confirmation page; the ticket stays valid."""
         ticket_hash = self._ticket_hash(confirmation.ticket)
         try:
             prefix = None if ticket_hash is None else await self._database.prefix_of_ticket(ticket_hash)
@@ -74,30 +74,30 @@ class BrowserAccessEndpoint:
         return _page(200, pages.confirmation_page(confirmation.ticket, prefix, _languages(question.request)))
 
     async def redeem(self, question: Question) -> Decision:
-        """Take the ticket, set the cookie and lead on to the upstream's own pages."""
+        """Redeem the ticket, set the cookie and redirect to the first page of the token's scope."""
         ticket_hash = self._ticket_hash(_ticket(question.body))
         if ticket_hash is None:
             return self._expired_page(question)
         agent = mask_secret_shapes((question.request.headers.get(b"user-agent") or b"").decode("utf-8", "replace"))
         actor = Actor(None, question.peer.address, agent, question.exchange.request_id, Origin.PROXY)
         try:
-            entry = await self._database.redeem(ticket_hash, actor, self._held_cookie(question.request))
+            login = await self._database.redeem(ticket_hash, actor, self._present_cookie_hash(question.request))
         except TicketRefused:
             return self._expired_page(question, ticket_hash)
         except DatabaseUnavailable:
             return refuse("unavailable", retry_after=5)
-        place = self._first_pages.get(entry.scope, "/")
+        location = self._first_pages.get(login.scope, "/")
         secure = "; Secure" if self._secure else ""
-        cookie = f"{self.cookie}={entry.secret}; Path=/; Max-Age={entry.seconds}; HttpOnly; SameSite=Lax{secure}"
+        cookie = f"{self.cookie}={login.secret}; Path=/; Max-Age={login.seconds}; HttpOnly; SameSite=Lax{secure}"
         return Local(
-            303, content_type="text/html", headers=(*pages.HEADERS, ("Location", place), ("Set-Cookie", cookie))
+            303, content_type="text/html", headers=(*pages.HEADERS, ("Location", location), ("Set-Cookie", cookie))
         )
 
     def _is_own_form(self, request: RequestHead, peer: Peer) -> bool:
-        """Say whether the form was sent from our own page: nobody may log a stranger's browser in.
+        """Return whether the form was sent from our own page, against login CSRF.
 
-        Browsers say so in Sec-Fetch-Site, but only to HTTPS and to loopback. To plain HTTP elsewhere, which production
-        refuses, they send an Origin, and it is `null` because our page names no referrer.
+        Browsers send Sec-Fetch-Site to HTTPS and loopback only. To plain HTTP elsewhere, which production refuses, they
+        send an Origin, which is `null` because of our page's referrer policy.
         """
         site = request.headers.get(b"sec-fetch-site")
         if site is not None:
@@ -108,27 +108,27 @@ class BrowserAccessEndpoint:
             return not self._secure and peer.scheme == "http"
         return origin in {self._settings.proxy.address, f"{peer.scheme}://{host}"}
 
-    def _held_cookie(self, request: RequestHead) -> bytes | None:
-        """Return the hash of the cookie that the browser has already, if it is one of ours."""
-        held = cookie_value(request.headers.all(b"cookie"), self.cookie.encode()) or ""
-        if not secrets.is_genuine(self._settings.tokens, held, Purpose.COOKIE):
+    def _present_cookie_hash(self, request: RequestHead) -> bytes | None:
+        """Return the hash of the browser access cookie that the browser already has, if it is genuine."""
+        secret = cookie_value(request.headers.all(b"cookie"), self.cookie.encode()) or ""
+        if not secrets.is_genuine(self._settings.tokens, secret, Purpose.COOKIE):
             return None
-        return secrets.hash_of(self._settings.tokens, held, Purpose.COOKIE)
+        return secrets.hash_of(self._settings.tokens, secret, Purpose.COOKIE)
 
     def _ticket_hash(self, ticket: str) -> bytes | None:
-        """Return the hash of a ticket that may open something; None for one that certainly does not."""
+        """Return the hash of a ticket that may be valid; None for a made-up one or one that was found invalid."""
         if not secrets.is_genuine(self._settings.tokens, ticket, Purpose.TICKET):
             return None
         ticket_hash = secrets.hash_of(self._settings.tokens, ticket, Purpose.TICKET)
         return None if ticket_hash in self._invalid_tickets else ticket_hash
 
-    def _expired_page(self, question: Question, dead: bytes | None = None) -> Local:
-        if dead is not None:
-            self._invalid_tickets[dead] = None
+    def _expired_page(self, question: Question, ticket_hash: bytes | None = None) -> Local:
+        if ticket_hash is not None:
+            self._invalid_tickets[ticket_hash] = None
             if len(self._invalid_tickets) > MAX_INVALID_TICKETS:
                 del self._invalid_tickets[next(iter(self._invalid_tickets))]
-        facts = (self._settings.portal.address, question.exchange.request_id, _languages(question.request))
-        return _page(410, pages.expired_page(*facts))
+        portal_url, request_id = self._settings.portal.address, question.exchange.request_id
+        return _page(410, pages.expired_page(portal_url, request_id, _languages(question.request)))
 
 
 def _ticket(fields: bytes | None) -> str:

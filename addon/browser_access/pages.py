@@ -1,4 +1,4 @@
-"""Pages of browser access: the confirmation page and the page for an expired link."""
+"""HTML pages of browser login: the confirmation page and the page for an expired link."""
 
 from html import escape
 
@@ -8,22 +8,22 @@ from addon.http1.pages import frame
 HEADERS = (*frame.HEADERS, ("Vary", "Accept-Language"))
 
 _ENGLISH = {
-    "ask": "Open in this browser?",
-    "explain": "Until its time is over, this browser will be let in with the access token",
-    "clock": "If the token has not been used yet, its time starts with the first page.",
+    "confirm": "Open in this browser?",
+    "access": "This browser will have access until the token's time ends. Token:",
+    "activation": "A token that has not been used yet is activated by the first page.",
     "open": "Open",
-    "over": "This link has expired",
-    "why": "It works once and for half a minute only. The portal makes a new one at once: open your token there and"
-    " choose “Open in browser” again.",
-    "portal": "To the portal",
+    "expired": "This link has expired",
+    "new_link": "A link works once, for half a minute. To get a new one, open your token in the portal and choose"
+    " “Open in browser”.",
+    "portal": "Go to the portal",
 }
 _RUSSIAN = {
-    "ask": "Открыть в этом браузере?",
-    "explain": "Пока не выйдет время, сервис будет открываться в этом браузере по токену",
-    "clock": "Если токеном ещё не пользовались, время пойдёт с первой страницы.",  # noqa: RUF001 - a word of one letter
+    "confirm": "Открыть в этом браузере?",
+    "access": "У этого браузера будет доступ, пока не закончится время токена. Токен:",
+    "activation": "Если токен ещё не использовался, он активируется при открытии первой страницы.",
     "open": "Открыть",
-    "over": "Ссылка больше не действует",
-    "why": "Она срабатывает один раз и живёт полминуты. Портал тут же сделает новую: откройте там свой токен и снова"
+    "expired": "Ссылка больше не действует",
+    "new_link": "Ссылка работает один раз и только полминуты. Чтобы получить новую, откройте свой токен на портале и"
     " нажмите «Открыть в браузере».",
     "portal": "Перейти на портал",
 }
@@ -31,23 +31,23 @@ _LANGUAGES = {"en": _ENGLISH, "ru": _RUSSIAN}
 
 
 def confirmation_page(ticket: str, prefix: str, accept_language: str) -> bytes:
-    """Write the page whose button takes the ticket; looking at it uses nothing up."""
+    """Render the page whose form redeems the ticket; `prefix` is the token's."""
     language = frame.choose_language(accept_language)
-    words = _LANGUAGES[language]
+    copy = _LANGUAGES[language]
     body = (
-        f"<p>{words['explain']} <b>{escape(prefix)}…</b></p><p>{words['clock']}</p>"
+        f"<p>{copy['access']} <b>{escape(prefix)}…</b></p><p>{copy['activation']}</p>"
         f'<form method="post" action="/_zenzefi/enter"><input type="hidden" name="ticket" value="{escape(ticket)}">'
-        f"<button>{words['open']}</button></form>"
+        f"<button>{copy['open']}</button></form>"
     )
-    return frame.page(language, words["ask"], body)
+    return frame.page(language, copy["confirm"], body)
 
 
 def expired_page(portal_url: str, request_id: str, accept_language: str) -> bytes:
-    """Write the page for a ticket that opens nothing, with the way to a new one."""
+    """Render the page for an invalid or expired ticket, with a link to the portal for a new one."""
     language = frame.choose_language(accept_language)
-    words = _LANGUAGES[language]
+    copy = _LANGUAGES[language]
     body = (
-        f'<p>{words["why"]}</p><p><a href="{escape(portal_url)}/tokens">{words["portal"]}</a></p>'
+        f'<p>{copy["new_link"]}</p><p><a href="{escape(portal_url)}/tokens">{copy["portal"]}</a></p>'
         f"<p><small>{escape(request_id)}</small></p>"
     )
-    return frame.page(language, words["over"], body)
+    return frame.page(language, copy["expired"], body)

@@ -1,10 +1,11 @@
-"""Capture of finished exchanges for active inspections, outside the path of traffic.
+"""Capture of finished exchanges for active inspections, without delaying traffic.
 
-1. `InspectionCapture` learns from the database what is to be shown, and ends by itself when the time is over.
-2. While one is active, `CaptureObserver` observes the layer: it records matches and publishes them at their end.
-3. The thread of a `FlowPublisher` makes flows without secrets and appends them to a bounded stream in Redis.
+1. `InspectionCapture` reads the active inspections from the database, and ends each when its time is over.
+2. While one is active, `CaptureObserver` observes the layer: it records matching exchanges and publishes them at their
+   end.
+3. The thread of a `FlowPublisher` builds redacted flows and appends them to a bounded stream in Redis.
 
-With nothing to show there is no thread and no observer: a request costs the layer one look at an empty tuple.
+Without an active inspection there is no thread and no observer: a request costs the layer a check of an empty tuple.
 """
 
 import asyncio
@@ -29,14 +30,14 @@ from models.services.gateway.token_lookup import TokenSnapshot
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.5
-# How often a worker that shows something counts what it sent, and looks whether its time is over.
+# How often a worker with an active inspection counts published flows and checks whether the inspection has ended.
 POLL_INTERVAL_SECONDS = 0.25
-# So many exchanges are recorded at the same time: more of them would be more memory.
+# Bounds the memory of recordings.
 MAX_CONCURRENT_RECORDINGS = 256
 
 
 class CaptureObserver:
-    """What stands at the layer while something is shown. Only the loop touches it."""
+    """The layer's observer while an inspection is active. Used on the event loop only."""
 
     def __init__(self, settings: Settings, publisher: FlowPublisher) -> None:
         self._rules = settings.inspection
@@ -45,17 +46,17 @@ class CaptureObserver:
         self._paths: tuple[bytes, ...] = ()
         self._ids: frozenset[object] = frozenset()
         self._recordings: set[Recording] = set()
-        # The second of the loop's clock in which so many recordings began.
+        # The present second of the loop's clock, and the number of recordings that began in it.
         self._second, self._started = 0, 0
 
-    def set(self, watched: Sequence[ActiveInspection]) -> None:
-        """From now on show this."""
-        self._everything = any(each.target is InspectionTarget.EVERYTHING for each in watched)
-        self._paths = tuple(each.subject for each in watched if isinstance(each.subject, bytes))
-        self._ids = frozenset(each.subject for each in watched if not isinstance(each.subject, bytes | None))
+    def set(self, inspections: Sequence[ActiveInspection]) -> None:
+        """Replace the inspections whose exchanges are recorded."""
+        self._everything = any(each.target is InspectionTarget.EVERYTHING for each in inspections)
+        self._paths = tuple(each.subject for each in inspections if isinstance(each.subject, bytes))
+        self._ids = frozenset(each.subject for each in inspections if not isinstance(each.subject, bytes | None))
 
     def begin(self, exchange: Exchange) -> Recording | None:
-        """Record what is to be shown, as far as there is room, and no more in a second than is allowed."""
+        """Record a matching exchange, within the limits of recordings per second and at the same time."""
         if exchange.request is None or not self._matches(exchange, exchange.request.path):
             return None
         second = int(exchange.ended or exchange.started)
@@ -73,11 +74,11 @@ class CaptureObserver:
         return recording
 
     def opened(self, exchange: Exchange, recording: Recording) -> None:
-        """Hand on how a tunnel began. From now on nothing of it is kept, so that many of them leave room for others."""
+        """Publish an open tunnel and end its recording, because tunnels last long and recordings are limited."""
         self.end(exchange, recording)
 
     def end(self, exchange: Exchange, recording: Recording) -> None:
-        """Hand it on, unless nobody wants it any more."""
+        """Publish the exchange, if its inspection is still active."""
         self._recordings.discard(recording)
         if exchange.request is not None and self._matches(exchange, exchange.request.path):
             self._publisher.put(exchange, recording)
@@ -90,7 +91,7 @@ class CaptureObserver:
 
 
 class InspectionCapture:
-    """Keeps true what is shown. Only the loop touches it; without the database it ends when the time is over."""
+    """Follows the active inspections; without the database they still end on time. Used on the event loop only."""
 
     def __init__(
         self, settings: Settings, database: TokenDatabase, worker_context: WorkerContext, counters: Counters
@@ -108,7 +109,7 @@ class InspectionCapture:
         self._changed.set()
 
     async def watch(self) -> None:
-        """Take up what is to be shown whenever that changes, until cancelled."""
+        """Apply the active inspections after every change, until cancelled."""
         while True:
             try:
                 await self._wait()
@@ -120,18 +121,18 @@ class InspectionCapture:
                 self._changed.set()
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:
-                logger.exception("what is to be shown cannot be taken up; it is tried again")
+                logger.exception("the active inspections cannot be applied; this is retried")
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def stop(self) -> None:
-        """Show nothing more; what waits still goes, if that is soon."""
+        """End all inspections; queued flows are still published, within a timeout."""
         self._active = ()
         self._apply(clock.now())
         await asyncio.to_thread(self._publisher.join)
         self._count_published()
 
     async def _wait(self) -> None:
-        """Wait for a change; while something is shown or still to be counted, no longer than a moment."""
+        """Wait for a change; no longer than the poll interval while flows are published."""
         if not self._active and not self._publisher.is_alive:
             await self._changed.wait()
             return
@@ -140,16 +141,16 @@ class InspectionCapture:
                 await self._changed.wait()
 
     async def _read(self) -> Sequence[ActiveInspection]:
-        """Return what is to be shown. Raises DatabaseUnavailable."""
+        """Return the active inspections. Raises DatabaseUnavailable."""
 
-        def ask() -> Sequence[ActiveInspection]:
+        def read() -> Sequence[ActiveInspection]:
             with self._database.factory() as session:
                 return inspections.load_active(session)
 
-        return await self._database.run(ask, "inspections", is_background=True)
+        return await self._database.run(read, "inspections", is_background=True)
 
     def _apply(self, now: datetime) -> None:
-        """Let what is running now be shown, and nothing else."""
+        """Install the observer for inspections that have not ended; remove it when there are none."""
         self._active = [each for each in self._active if each.ends_at > now]
         self._count_published()
         self._observer.set(self._active)

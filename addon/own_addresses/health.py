@@ -18,7 +18,7 @@ CHECK_TIMEOUT_SECONDS = 3.0
 
 
 class Health:
-    """The last known state of database and Redis, None until the first check; and the prober's word on the upstream."""
+    """The last known state of database and Redis (None until the first check), and the prober's of the upstream."""
 
     def __init__(self, settings: Settings, database: TokenDatabase, upstream_status: UpstreamStatus) -> None:
         self._database = database
@@ -35,11 +35,11 @@ class Health:
         return "degraded" if self._upstream_status.is_up is False else "healthy"
 
     def response(self) -> Local:
-        """Always HTTP 200: the desktop client reads anything else as unreachable (docs/spec/http.md#desktop-client)."""
+        """Return HTTP 200: the desktop client reads anything else as unreachable (docs/spec/http.md#desktop-client)."""
         return json_answer({"status": self.status, "timestamp": iso(clock.now())})
 
     async def watch(self) -> None:
-        """Check everything again and again until cancelled."""
+        """Check every few seconds until cancelled."""
         try:
             while True:
                 await self.check()
@@ -48,7 +48,7 @@ class Health:
             await self._redis.aclose()
 
     async def check(self) -> None:
-        """Ask both at once."""
+        """Check database and Redis concurrently."""
         self.database, self.redis = await asyncio.gather(self._database_answers(), self._redis_answers())
 
     async def _database_answers(self) -> bool:

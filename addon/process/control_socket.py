@@ -1,6 +1,7 @@
 """Inherited listening sockets and the control socket between a worker and its supervisor.
 
-The supervisor (`addon.supervisor`) names both in the environment. A worker that was started by hand has neither.
+The supervisor (`addon.supervisor`) passes both as file descriptors, named in the environment. A worker that was started
+by hand has neither.
 """
 
 import contextlib
@@ -21,30 +22,31 @@ def inherited_listeners(environ: Mapping[str, str] = os.environ) -> list[socket.
 
 
 def child_environment(listeners: Sequence[socket.socket], control: socket.socket) -> dict[str, str]:
-    """Return the variables by which a supervisor tells a worker what it was given."""
+    """Return the environment variables that name a worker's file descriptors."""
     return {LISTENER_FDS: " ".join(str(listener.fileno()) for listener in listeners), CONTROL_FD: str(control.fileno())}
 
 
 class ControlSocket:
-    """The worker's end. Its other end closes when the supervisor dies, however it dies."""
+    """The worker's end; the supervisor's end closes when the supervisor dies, however it dies."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         number = environ.get(CONTROL_FD, "")
         self._socket = socket.socket(fileno=int(number)) if number else None
 
     def report_ready(self) -> None:
-        """Tell the supervisor that this worker can be relied on."""
+        """Report that this worker is ready to serve."""
         if self._socket is not None:
-            with contextlib.suppress(OSError):  # the supervisor is gone; `watch` has noticed
+            with contextlib.suppress(OSError):  # the supervisor has died; `watch` handles it
                 self._socket.send(READY)
 
     def watch(self, on_exit: Callable[[], object], seconds: float) -> None:
-        """Call `gone`, in a thread, when the supervisor has died, and end the process if it still lives `within` then.
+        """Call `on_exit`, in a thread, when the supervisor has died; end the process if it still runs `seconds` later.
 
-        A worker whose loop hangs must not outlive its supervisor, so that the end does not rely on the loop.
+        The end does not rely on the event loop: a worker whose loop hangs must not outlive its supervisor.
         """
         if self._socket is not None:
-            threading.Thread(target=self._wait, args=(self._socket, on_exit, seconds), name="line", daemon=True).start()
+            arguments = (self._socket, on_exit, seconds)
+            threading.Thread(target=self._wait, args=arguments, name="control-socket", daemon=True).start()
 
     @staticmethod
     def _wait(control: socket.socket, on_exit: Callable[[], object], seconds: float) -> None:

@@ -24,15 +24,15 @@ from models.config import settings as config
 from models.config.settings import Settings
 from models.services.gateway.request_paths import PREFIX, RESERVED_SEGMENT
 
-# Cookies of the portal and of browser access: they are ours, and no upstream sees or sets them.
+# Cookies of the portal and of browser access: the upstream neither receives nor sets them.
 COOKIES = frozenset({b"zenzefi", b"__host-zenzefi", b"zenzefi_access", b"__host-zenzefi_access", b"__host-device"})
-# The portal's cookies with everyday names. A browser sends them here only where the portal has the same host name,
-# as in development (RFC 6265, section 8.5: a port does not isolate them); elsewhere an upstream may have its own.
+# The portal's cookies with common names. Browsers send them to the gateway only where the portal has the same host
+# name, as in development (RFC 6265, section 8.5: ports do not isolate them); elsewhere an upstream may use the names.
 COOKIES_OF_A_SHARED_HOST = frozenset({b"device", b"lang", b"theme", b"seen"})
 
 
 def build_upstream(settings: Settings) -> Upstream:
-    """Return where requests go."""
+    """Return the upstream. Raises ConfigError when none is configured."""
     url = urlsplit(settings.upstream.url)
     if not url.hostname:
         raise config.ConfigError("upstream.url: is required")
@@ -46,7 +46,7 @@ def build_upstream(settings: Settings) -> Upstream:
 
 
 def _server_name(hostname: str) -> str | None:
-    """Return the name to ask for in TLS; an address has none."""
+    """Return the server name for TLS; None for an IP address."""
     try:
         ip_address(hostname)
     except ValueError:
@@ -55,7 +55,7 @@ def _server_name(hostname: str) -> str | None:
 
 
 def build_tls(settings: Settings, private: Path) -> Tls | None:
-    """Return the files of TLS to the clients, or None where it does not end here."""
+    """Return the TLS files for client connections, None when TLS is not terminated here."""
     certificate = settings.proxy.tls_certificate
     return Tls(private, Path(certificate)) if certificate else None
 
@@ -81,7 +81,7 @@ def build_pool(settings: Settings, counters: Counters) -> UpstreamPool:
 
 
 def tls_files(settings: Settings) -> list[Path]:
-    """Return the files whose change means that TLS is to be taken up anew."""
+    """Return the files whose change requires a reload of TLS."""
     names = (settings.proxy.tls_certificate, settings.upstream.ca_file, settings.upstream.client_certificate)
     return [Path(name) for name in names if name]
 
@@ -111,7 +111,7 @@ def build_limits(settings: Settings) -> Limits:
 
 
 def build_forwarding_rules(settings: Settings) -> Rules:
-    """Return the layer's rules of forwarding."""
+    """Return the layer's forwarding rules."""
     return Rules(
         compatibility_prefix=PREFIX if settings.proxy.compatibility_prefix else b"",
         reserved=RESERVED_SEGMENT,
@@ -128,14 +128,14 @@ def build_forwarding_rules(settings: Settings) -> Rules:
 
 
 def _own_authorities_of(settings: Settings) -> frozenset[bytes]:
-    """Return the names under which clients reach this proxy."""
+    """Return the host names and ports under which clients reach this gateway."""
     proxy = settings.proxy
     names = {_key(urlsplit(address)) for address in (proxy.address, proxy.loopback)}
     return frozenset(names | {f"{host}:{proxy.port}".encode() for host in (proxy.host, "127.0.0.1", "localhost")})
 
 
 def _rewriting_of(settings: Settings) -> HostRewriting | None:
-    """Return how hosts are renamed; None where that is turned off, or there is no upstream."""
+    """Return how the upstream's host is rewritten in responses; None when turned off or without an upstream."""
     proxy, url = settings.proxy, urlsplit(settings.upstream.url)
     if not proxy.rewrite_upstream_host or not url.hostname:
         return None
@@ -154,13 +154,13 @@ def _key(url: SplitResult) -> bytes:
 
 
 def _cookies_of(settings: Settings) -> frozenset[bytes]:
-    """Return the names of the cookies that a browser may bring along from the portal."""
+    """Return the names of our cookies that a browser may send to the gateway."""
     portal, proxy = urlsplit(settings.portal.address).hostname, urlsplit(settings.proxy.address).hostname
     return COOKIES | COOKIES_OF_A_SHARED_HOST if portal == proxy else COOKIES
 
 
 def _cors_of(cors: server.Cors) -> Cors | None:
-    """Return whose pages may call; None where no origin is listed."""
+    """Return the CORS rules; None when no origin is allowed."""
     if not cors.origins:
         return None
     origins = frozenset(origin.encode() for origin in cors.origins)

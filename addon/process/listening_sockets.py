@@ -9,14 +9,14 @@ BACKLOG = 1024
 
 
 def raise_file_limit() -> None:
-    """Open as many files as the system allows, two for each client: a shell or a service allows 1024 by itself."""
+    """Raise the limit of open files to the hard limit: each client needs two, and the default is often 1024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # where there is no highest number, there may be another rule
+    with contextlib.suppress(ValueError, OSError):  # some systems reject an unlimited hard limit as the soft one
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """Bind a socket that other workers may share; port 0 takes a free one."""
+    """Bind a socket to a port that other workers may share; port 0 takes a free port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -27,7 +27,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 def accept_pending(listener: socket.socket) -> Iterator[socket.socket]:
-    """Yield every connection in a socket's queue; what is left there when its last owner closes it is reset."""
+    """Yield every connection in a socket's queue: the kernel resets those left when the last owner closes it."""
     with contextlib.suppress(OSError):
         while True:
             yield listener.accept()[0]

@@ -15,11 +15,11 @@ _MAX_PORT = 65535
 
 
 class ProxyHeaderError(Exception):
-    """What came first is no PROXY header."""
+    """The connection does not begin with a valid PROXY header."""
 
 
 class ProxyHeader(NamedTuple):
-    """The client's address, None when the balancer speaks for itself (a health check); the header's length in bytes."""
+    """The client's address, None for the load balancer itself (a health check); the header's length in bytes."""
 
     address: Address | None
     length: int

@@ -1,4 +1,4 @@
-"""One worker's listener: its own socket on a shared port, mitmproxy behind it, and an orderly end."""
+"""One worker's server: a listening socket on the shared port, mitmproxy with our HTTP layer, and the drain."""
 
 import asyncio
 import contextlib
@@ -24,11 +24,11 @@ from addon.process.stranded_connections import StrandedConnections
 logger = logging.getLogger(__name__)
 
 WORKER_STOPPING = Refuse(503, "unavailable", "This worker is going away; try again.", (("Retry-After", "1"),))
-# Our own deadlines are shorter; mitmproxy's watchdog would end a long poll without an answer.
+# Our own deadlines are shorter; mitmproxy's watchdog would end a long poll without a response.
 _WATCHDOG_SECONDS = 24 * 3600
-# After the deadline of a drain: how long what was cut may take to be gone.
+# How long aborted connections may take to close after the deadline of a drain.
 _ABORT_SECONDS = 1.0
-# What was accepted just before a drain reaches the registry a few turns of the loop later.
+# Connections accepted just before a drain reach the registry a few iterations of the event loop later.
 _SETTLE_SECONDS = 0.1
 
 
@@ -36,7 +36,7 @@ _SETTLE_SECONDS = 0.1
 class Tls:
     """TLS to the clients: a PEM file with the certificate, its key and its chain."""
 
-    # Where mitmproxy keeps what it makes for itself; private to the worker.
+    # The folder of mitmproxy's own files; private to the worker.
     confdir: Path
     certificate: Path
 
@@ -44,12 +44,12 @@ class Tls:
 class Gateway:
     """A slim mitmproxy master with our HTTP layer behind one listening socket.
 
-    1. `start` brings the master up and begins to accept.
-    2. `drain` stops accepting, lets requests finish, cuts what is left at its deadline.
+    1. `start` starts the master and begins to accept.
+    2. `drain` stops accepting, lets requests finish, and aborts the remaining ones at its deadline.
     3. `stop` ends the master.
 
-    It also takes what waits for long at its neighbours' sockets. With `proxy_protocol`, the trusted proxies
-    must name the client in a PROXY header.
+    It also accepts connections stuck in sibling workers' listen queues. With `proxy_protocol`, trusted proxies must
+    send the client's address in a PROXY header.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Gateway:
         self._handlers: ClientHandlers | None = None
 
     async def start(self) -> None:
-        """Bring up the master and accept connections."""
+        """Start the master and accept connections."""
         logging.getLogger("mitmproxy").setLevel(logging.WARNING)
         master = self._master = Master(options.Options(mode=[]))
         addons: list[object] = [core.Core(), proxyserver.Proxyserver(), self.http1]
@@ -91,13 +91,13 @@ class Gateway:
         master.addons.add(*addons, *self._extra)
         if self._observers:
             master.options.update(scripts=self._observers)
-        # Only now, so that TlsConfig sees the folder and the files it is to use.
+        # After the addons, so that TlsConfig receives the folder and the files.
         if self._tls is not None:
             master.options.update(confdir=str(self._tls.confdir))
             self._set_certificate()
         master.options.update(http3=False, tcp_timeout=_WATCHDOG_SECONDS)
         self._running = asyncio.create_task(master.run())
-        # The eager task factory and the addons' `running` hooks are in place a few turns of the loop later.
+        # The eager task factory and the addons' `running` hooks take a few iterations of the event loop.
         while not self.http1.is_running and not self._running.done():
             await asyncio.sleep(0)
         if self._running.done():
@@ -108,7 +108,7 @@ class Gateway:
         self._stranded_task = asyncio.create_task(self._stranded.watch())
 
     def reload_tls(self) -> None:
-        """Load the TLS files of both sides again; open client connections keep what they have. Raises OSError."""
+        """Reload the TLS files of both sides; open client connections keep their certificates. Raises OSError."""
         self.worker_context.pool.reload_tls()
         self._set_certificate()
 
@@ -117,7 +117,7 @@ class Gateway:
             self._master.options.update(certs=[f"*={self._content_link(self._tls.certificate)}"])
 
     def _content_link(self, path: Path) -> Path:
-        """Give a file a name that changes with its content: mitmproxy caches TLS contexts by name."""
+        """Return a link whose name changes with the file's content: mitmproxy caches TLS contexts by name."""
         assert self._tls is not None  # only called while there is TLS
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
         link = self._tls.confdir / f"{path.stem}-{digest}.pem"
@@ -127,7 +127,7 @@ class Gateway:
         return link
 
     def close_listener(self) -> None:
-        """Take no new connection, and leave none in the queue: the kernel would reset them."""
+        """Stop accepting, and adopt connections still in the queue: the kernel would reset them."""
         if self._server is None or not self._server.is_serving():
             return
         if self._stranded_task is not None:
@@ -148,7 +148,7 @@ class Gateway:
         return self._handlers.new()
 
     async def drain(self, seconds: float) -> bool:
-        """Let what is running finish; return whether nothing had to be cut."""
+        """Let open requests finish; return False when some had to be aborted."""
         self.close_listener()
         registry = self.worker_context.registry
         registry.drain(self.worker_context.limits.drain_idle_seconds)

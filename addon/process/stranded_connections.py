@@ -1,7 +1,7 @@
 """Accept connections stuck in another worker's listen queue (dead, hung or still starting).
 
-Each worker has a listening socket of its own, and the kernel spreads connections over all of them, whether or not
-somebody accepts. A worker that was killed, hangs or is only just starting leaves its share waiting.
+Each worker has its own listening socket, and the kernel distributes connections over all sockets, whether or not a
+process accepts. Connections to the socket of a worker that was killed, hangs or is still starting wait in its queue.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ BATCH_SIZE = 64
 
 
 class StrandedConnections:
-    """Looks at the other workers' sockets a few times a second."""
+    """Polls the other workers' sockets a few times a second."""
 
     def __init__(self, listeners: Sequence[socket.socket], new_handler: Callable[[], asyncio.BaseProtocol]) -> None:
         self._listeners = {listener.fileno(): listener for listener in listeners}
@@ -27,7 +27,7 @@ class StrandedConnections:
             self._poll.register(number, select.POLLIN)
 
     async def watch(self) -> None:
-        """Take what was waiting at two looks in a row, until cancelled."""
+        """Accept connections from sockets that had any at two polls in a row, until cancelled."""
         waited: set[int] = set()
         while True:
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
@@ -41,14 +41,14 @@ class StrandedConnections:
         for _ in range(BATCH_SIZE):
             try:
                 connection, _ = listener.accept()
-            except OSError:  # somebody was quicker, or the client has left, or there are no descriptors
+            except OSError:  # another worker was faster, the client has closed, or no descriptors are left
                 return
             connection.setblocking(False)
             with contextlib.suppress(OSError):
                 await loop.connect_accepted_socket(self._new_handler, connection)
 
     def close(self) -> list[socket.socket]:
-        """Let go of the sockets and return what waited there: this worker may be the last that holds them."""
+        """Close the sockets and return the connections in their queues: this worker may be the last owner."""
         taken = [connection for listener in self._listeners.values() for connection in accept_pending(listener)]
         for listener in self._listeners.values():
             listener.close()

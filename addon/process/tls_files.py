@@ -9,14 +9,14 @@ from models.config.settings import ConfigError, Settings
 
 
 def check_tls_files(settings: Settings) -> None:
-    """See that the files for TLS are what they should be. Raises ConfigError that names the key and the file."""
+    """Check that the TLS files can be loaded. Raises ConfigError that names the key and the file."""
     proxy, upstream = settings.proxy, settings.upstream
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     named = {"proxy.tls_certificate": proxy.tls_certificate, "upstream.client_certificate": upstream.client_certificate}
     for key, file in named.items():
         if file:
             try:
-                # Without a password nobody would be asked for one where nobody sits.
+                # An empty password: OpenSSL would otherwise prompt for one on the terminal.
                 context.load_cert_chain(file, password="")
             except OSError as error:
                 wanted = "it must hold the key, the certificate and its chain as PEM"
@@ -33,7 +33,7 @@ def _reason(error: OSError) -> str:
 
 
 class Certificates:
-    """The files that the settings name, as they were when they were last read: again only when they change."""
+    """Expiry dates of the certificates named in the settings; a file is read again when it changes."""
 
     def __init__(self, settings: Settings) -> None:
         files = {"proxy": settings.proxy.tls_certificate, "upstream_client": settings.upstream.client_certificate}
@@ -41,14 +41,14 @@ class Certificates:
         self._read: dict[str, tuple[tuple[int, int], float]] = {}
 
     def ends(self) -> dict[str, float]:
-        """Return when the first certificate of each file's chain ends (Unix time); without what cannot be read."""
+        """Return when the first certificate of each file's chain expires (Unix time); unreadable files are left out."""
         found = {}
         for name, path in self._files.items():
             try:
                 stat = path.stat()
                 state = (stat.st_mtime_ns, stat.st_ino)
-                known, end = self._read.get(name, (None, 0.0))
-                if known != state:
+                read_state, end = self._read.get(name, (None, 0.0))
+                if read_state != state:
                     end = min(part.not_valid_after_utc.timestamp() for part in _chain(path))
                     self._read[name] = (state, end)
             except (OSError, ValueError):

@@ -15,17 +15,17 @@ from addon.process.control_socket import READY, child_environment
 logger = logging.getLogger(__name__)
 
 MIN_RESTART_SECONDS, MAX_RESTART_SECONDS = 0.2, 10.0
-HEALTHY_AFTER_SECONDS = 60.0  # after this the next death counts as the first one
-START_TIMEOUT_SECONDS = 60.0  # how long a roll waits for a new worker
+HEALTHY_AFTER_SECONDS = 60.0  # a worker that ran this long is restarted without back-off
+START_TIMEOUT_SECONDS = 60.0  # how long a rolling restart waits for a replacement
 COMMAND = (sys.executable, *(["-P"] if sys.flags.safe_path else []), "-m", "addon.worker")
 
 
 class WorkerNeverReady(Exception):
-    """A worker ended before it had ever served, so starting it again would be of no use."""
+    """The first worker of a slot ended before it was ready, so restarting it would not help."""
 
 
 class WorkerProcess:
-    """One worker process, and our end of the line to it. The line closes when the process ends, and not before."""
+    """One worker process and the supervisor's end of its control socket, which closes when the process ends."""
 
     def __init__(self, listeners: Sequence[socket.socket]) -> None:
         self.is_ready = False
@@ -37,7 +37,7 @@ class WorkerProcess:
                 env={**os.environ, **child_environment(listeners, child_end)},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[child_end.fileno(), *(listener.fileno() for listener in listeners)],
-                process_group=0,  # Ctrl-C in a terminal must reach the supervisor alone
+                process_group=0,  # Ctrl-C in a terminal must reach the supervisor only
             )
         self.pid = self._process.pid
         loop = asyncio.get_running_loop()
@@ -50,12 +50,12 @@ class WorkerProcess:
         return asyncio.get_running_loop().time() - self._started
 
     async def _wait_ready(self) -> bool:
-        """Wait for the worker's word; return whether it came."""
+        """Wait until the worker reports ready; return False when it ends before."""
         self.is_ready = await self._receive() == READY
         return self.is_ready
 
     async def _wait_exit(self) -> str:
-        """Wait for the end of the process; return how it ended, in words."""
+        """Wait for the end of the process; return how it ended, for the log."""
         while await self._ready and await self._receive():
             pass
         self._control.close()
@@ -69,7 +69,7 @@ class WorkerProcess:
         return b""
 
     async def ready(self) -> bool:
-        """Return once it serves, or False when it has ended before."""
+        """Return True once the worker is ready, False when it has ended before."""
         return await asyncio.shield(self._ready)
 
     async def exited(self) -> str:
@@ -77,14 +77,14 @@ class WorkerProcess:
         return await asyncio.shield(self._exit)
 
     async def stop(self, seconds: float) -> None:
-        """Let the worker drain; returns when it is gone, which it is at the latest after `seconds`."""
+        """Let the worker drain, kill it after `seconds`, and return when it has ended."""
         if not self._exit.done():
             self._process.terminate()
         try:
             async with asyncio.timeout(seconds):
                 await self.exited()
         except TimeoutError:
-            logger.warning("worker %s did not stop within %g s, and is killed", self.pid, seconds)
+            logger.warning("worker %s did not stop within %g s and is killed", self.pid, seconds)
             self.kill()
             await self.exited()
 
@@ -106,7 +106,7 @@ class WorkerSlot:
         self._replace_requested = asyncio.Event()
 
     async def run(self, on_change: Callable[[], None]) -> None:
-        """Keep a worker here until cancelled. Raises WorkerNeverReady when the very first one never serves."""
+        """Keep a worker running until cancelled. Raises WorkerNeverReady when the first one never becomes ready."""
         wait, was_ready = MIN_RESTART_SECONDS, False
         while True:
             worker = self.worker = self._spawn()
@@ -115,27 +115,27 @@ class WorkerSlot:
                 continue
             if await worker.ready():
                 was_ready = True
-                logger.info("worker %s (pid %s) serves", self._number, worker.pid)
+                logger.info("worker %s (pid %s) is ready", self._number, worker.pid)
                 on_change()
                 self._finish_replace(True)
                 worker = await self._watch(worker, on_change)
             how = await worker.exited()
             self.processes.remove(worker)
             if not was_ready:
-                raise WorkerNeverReady(f"worker {self._number} {how} before it served.")
+                raise WorkerNeverReady(f"worker {self._number} {how} before it was ready.")
             wait = MIN_RESTART_SECONDS if worker.age > HEALTHY_AFTER_SECONDS else wait
-            logger.error("worker %s (pid %s) %s; another one starts in %g s", self._number, worker.pid, how, wait)
+            logger.error("worker %s (pid %s) %s; it is restarted in %g s", self._number, worker.pid, how, wait)
             await asyncio.sleep(wait)
             wait = min(wait * 2, MAX_RESTART_SECONDS)
 
     async def replace(self) -> bool:
-        """Replace the worker by a new one; return whether a new one serves now."""
+        """Replace the worker; return whether the replacement is ready."""
         self._replaced = asyncio.get_running_loop().create_future()
         self._replace_requested.set()
         return await self._replaced
 
     async def _watch(self, worker: WorkerProcess, on_change: Callable[[], None]) -> WorkerProcess:
-        """Carry out rolls while the worker lives; return whoever was here when it died."""
+        """Replace the worker on request until one dies by itself; return that one."""
         while True:
             requested = asyncio.create_task(self._replace_requested.wait())
             ended = asyncio.create_task(worker.exited())
@@ -148,19 +148,19 @@ class WorkerSlot:
                 return worker
             replacement = await self._start_replacement()
             if replacement is None:
-                logger.error("no new worker %s serves; the old one (pid %s) stays", self._number, worker.pid)
+                logger.error("no replacement of worker %s became ready; pid %s keeps running", self._number, worker.pid)
                 self._finish_replace(False)
                 continue
             old, worker = worker, replacement
             self.worker = worker
             on_change()
-            logger.info("worker %s (pid %s) takes over from pid %s", self._number, worker.pid, old.pid)
+            logger.info("worker %s (pid %s) replaces pid %s", self._number, worker.pid, old.pid)
             await old.stop(self._stop_timeout)
             self.processes.remove(old)
             self._finish_replace(True)
 
     async def _start_replacement(self) -> WorkerProcess | None:
-        """Start a worker beside the present one; None when it does not serve in time."""
+        """Start a worker beside the present one; None when it does not become ready in time."""
         replacement = self._spawn()
         if replacement is None:
             return None
@@ -174,7 +174,7 @@ class WorkerSlot:
         return None
 
     def _spawn(self) -> WorkerProcess | None:
-        """Start a worker; None when the system has no room for a process now."""
+        """Start a worker; None when the system cannot create a process now."""
         try:
             worker = WorkerProcess(self._listeners)
         except OSError:
@@ -184,7 +184,7 @@ class WorkerSlot:
         return worker
 
     def _finish_replace(self, is_replaced: bool) -> None:
-        """Tell whoever asked for a roll how it went."""
+        """Return the result to the waiting `replace`."""
         self._replace_requested.clear()
         if self._replaced is not None and not self._replaced.done():
             self._replaced.set_result(is_replaced)

@@ -1,8 +1,8 @@
-"""The access log: one JSON line for each request, written by a thread that the loop never waits for.
+"""The access log: one JSON line per request, written by a thread that the event loop never waits for.
 
-The loop hands over a tuple; the thread makes the lines and writes several at once. When the disk or the reader of
-standard output is too slow, lines are dropped and counted. Several workers append to one file: each write is whole
-lines, and O_APPEND keeps them apart.
+The event loop queues a tuple; the thread formats the lines and writes several at once. When the disk or the reader of
+standard output is too slow, lines are dropped and counted. Several workers append to one file: each write consists of
+whole lines, which O_APPEND keeps apart.
 """
 
 import contextlib
@@ -26,19 +26,19 @@ logger = logging.getLogger(__name__)
 QUEUE_LINES = 20_000
 WRITE_SECONDS = 0.1
 POLL_INTERVAL_SECONDS = 1.0
-# How long the last lines of a stopping worker may take.
+# How long writing the last lines of a stopping worker may take.
 STOP_TIMEOUT_SECONDS = 2.0
 WRITE_BYTES = 64 * 1024
 
 
 class AccessLog:
-    """Where requests are written down: a file, standard output for "-", nowhere for ""."""
+    """Writes the access log to a file, to standard output for "-", nowhere for ""."""
 
     def __init__(self, target: str, counters: Counters) -> None:
         self._target = target
         self._counters = counters
         self._entries: deque[LogEntry] = deque()
-        # Lines that the thread could not write, and how many of them the loop has counted.
+        # Lines that the thread could not write, and how many of them the event loop has counted.
         self._lost = self._counted_lost = 0
         self._stopping = threading.Event()
         self._wants_reopen = False
@@ -57,17 +57,17 @@ class AccessLog:
             self._thread.start()
 
     def stop(self) -> None:
-        """Write what is left, unless that takes too long."""
+        """Write the queued lines, unless that takes too long."""
         if self._thread.is_alive():
             self._stopping.set()
             self._thread.join(STOP_TIMEOUT_SECONDS)
 
     def reopen(self) -> None:
-        """The file was moved away: write to a new one of its name from now on."""
+        """Reopen the file by its name, because it was rotated."""
         self._wants_reopen = True
 
     def record(self, exchange: Exchange, snapshot: TokenSnapshot | None) -> None:
-        """Write down an exchange that is over; called on the loop."""
+        """Queue the line of a finished exchange; called on the event loop."""
         if not self._target:
             return
         if len(self._entries) < QUEUE_LINES:
@@ -85,35 +85,35 @@ class AccessLog:
             is_last = self._stopping.wait(WRITE_SECONDS)
             try:
                 self._reopen_if_needed()
-                for piece in self._batches():
-                    self._write(piece)
+                for batch in self._batches():
+                    self._write(batch)
             except Exception:
-                logger.exception("the access log failed; it goes on")
+                logger.exception("the access log failed; the next lines are tried again")
 
     def _batches(self) -> Iterator[bytes]:
-        """Yield what waits, in pieces of whole lines that are written at once."""
-        piece: list[bytes] = []
+        """Yield the queued lines in batches that are written at once."""
+        batch: list[bytes] = []
         size = 0
         for _ in range(len(self._entries)):
             line = format_entry(self._entries.popleft(), self._process)
             if size + len(line) > self._batch_bytes:
-                yield b"".join(piece)
-                piece, size = [], 0
-            piece.append(line)
+                yield b"".join(batch)
+                batch, size = [], 0
+            batch.append(line)
             size += len(line)
-        if piece:
-            yield b"".join(piece)
+        if batch:
+            yield b"".join(batch)
 
-    def _write(self, piece: bytes) -> None:
-        """Append whole lines; those that cannot be written are lost, and counted."""
-        rest = b"\n" + piece if self._has_partial_line else piece
+    def _write(self, batch: bytes) -> None:
+        """Append whole lines; lines that cannot be written are dropped and counted."""
+        rest = b"\n" + batch if self._has_partial_line else batch
         whole = len(rest)
         try:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
         except OSError as error:
-            self._lost += piece.count(b"\n") if len(rest) == whole else rest.count(b"\n")
-            # A line of which a part was written must not run into the next one.
+            self._lost += batch.count(b"\n") if len(rest) == whole else rest.count(b"\n")
+            # The next line must not be appended to one that was written in part.
             self._has_partial_line = self._has_partial_line or len(rest) < whole
             self._warn(error)
         else:
@@ -125,7 +125,7 @@ class AccessLog:
         self._is_failing = True
 
     def _reopen_if_needed(self) -> None:
-        """Open the file anew when somebody asks for it, or when its name is no longer that of our file."""
+        """Reopen the file when that was requested, or when the name no longer belongs to the open file."""
         now = time.monotonic()
         if self._target == "-" or not (self._wants_reopen or now - self._checked_at >= POLL_INTERVAL_SECONDS):
             return
@@ -134,7 +134,7 @@ class AccessLog:
             if self._wants_reopen or self._was_moved():
                 self._wants_reopen = False
                 self._open()
-        except OSError as error:  # the old file is as good as none, but better
+        except OSError as error:  # the old file stays open
             self._warn(error)
 
     def _was_moved(self) -> bool:
@@ -152,6 +152,6 @@ class AccessLog:
         with contextlib.suppress(OSError):
             os.close(old)
         self._has_partial_line = False
-        # What is written to a pipe at once stays together only up to this size.
+        # Writes to a pipe are atomic only up to this size.
         is_file = stat.S_ISREG(os.fstat(fresh).st_mode)
         self._batch_bytes = WRITE_BYTES if is_file else select.PIPE_BUF

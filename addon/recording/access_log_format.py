@@ -12,24 +12,24 @@ from addon.http1.observe.redaction import unescape
 from models.services.gateway.token_lookup import TokenSnapshot
 
 SHORTEST_SECRET = 64
-# With every character escaped, a line stays below what a pipe takes at once (4096 bytes).
+# With every character escaped, a line stays within the size of an atomic write to a pipe (4096 bytes).
 LONGEST_PATH = 1500
 MASKED = "[masked]"
-# Anything that could hold a token: no path of an upstream is worth a leaked one.
+# Anything that could contain a token: masking an upstream's path is better than leaking one.
 _SECRET = re.compile(rb"[A-Za-z0-9_-]{%d,}" % SHORTEST_SECRET)
-# Where a path was cut off, what stands at its end may be the beginning of a token, plain or escaped.
+# The end of a truncated path may be the beginning of a token, plain or escaped.
 _TOKEN_CHARACTERS = f"{string.ascii_letters}{string.digits}_-%".encode()
 _ENTER = b"/_zenzefi/enter"
 
-# The time, the exchange's id, prefix, user, method, path, status, bytes in and out, the times of start, first byte and
-# end, code, address. A bare tuple, because the loop makes one for each request.
+# Time, request id, token prefix, user, method, path, status, bytes in and out, times of start, first byte and end,
+# code, address. A bare tuple, because the event loop builds one for each request.
 type LogEntry = tuple[
     float, str, str | None, uuid.UUID | None, str | None, bytes | None, int, int, int, float, float, float, str, str
 ]
 
 
 def make_entry(exchange: Exchange, snapshot: TokenSnapshot | None) -> LogEntry:
-    """Take from an exchange what the log needs, so that the exchange itself need not be kept."""
+    """Return the attributes of an exchange that are logged, so that the exchange itself need not be kept."""
     request = exchange.request
     return (
         time.time(),
@@ -50,15 +50,15 @@ def make_entry(exchange: Exchange, snapshot: TokenSnapshot | None) -> LogEntry:
 
 
 def format_entry(entry: LogEntry, process: int) -> bytes:
-    """Write one entry as a line; by hand, because that takes half the time of a JSON encoder.
+    """Format one entry as a JSON line; by hand, which takes half the time of a JSON encoder.
 
-    Only path and address can hold what JSON escapes: all else is made by us, or was checked before it came here.
+    Only path and address can contain characters that JSON escapes: the other values are generated here or were checked.
     """
     at, request_id, prefix, user, method, path, status, received, sent, started, first, ended, code, address = entry
-    shown = "null" if path is None else _escaped(masked_path(path))
+    masked = "null" if path is None else _escaped(masked_path(path))
     return (
         f'{{"time":"{_timestamp(int(at * 1000))}","id":"{request_id}"'
-        f'{_owner_fields(prefix, user)},"method":{_quoted(method)},"path":{shown}'
+        f'{_owner_fields(prefix, user)},"method":{_quoted(method)},"path":{masked}'
         f',"status":{status},"bytes_in":{received},"bytes_out":{sent}'
         f',"ms":{(ended - started) * 1000:.3f}'
         f',"first_byte_ms":{f"{(first - started) * 1000:.3f}" if first else "null"}'
@@ -87,14 +87,15 @@ def _quoted(value: str | None) -> str:
 
 
 def masked_path(path: bytes) -> str:
-    """Return a path, or the beginning of a long one, as it may be written down.
+    """Return a path, or the beginning of a long one, without secrets.
 
-    Nothing of a token's shape is in it, however it is escaped; what is escaped again and again is not read to its end.
+    Everything with the shape of a token is masked, also percent-encoded; a path that is encoded too deeply is masked
+    as a whole.
     """
     if len(path) <= SHORTEST_SECRET and b"%" not in path and not path.startswith(b"/_"):
         return path.decode("latin-1")
-    is_cut = len(path) > LONGEST_PATH
-    if is_cut:
+    is_truncated = len(path) > LONGEST_PATH
+    if is_truncated:
         path = path[:LONGEST_PATH].rstrip(_TOKEN_CHARACTERS)
     plain = unescape(path)
     if plain is None:
@@ -103,5 +104,5 @@ def masked_path(path: bytes) -> str:
         return _ENTER.decode()
     if plain != path and _SECRET.search(plain):
         return MASKED
-    shown = _SECRET.sub(MASKED.encode(), path).decode("latin-1")
-    return f"{shown}…" if is_cut else shown
+    masked = _SECRET.sub(MASKED.encode(), path).decode("latin-1")
+    return f"{masked}…" if is_truncated else masked

@@ -1,7 +1,7 @@
-"""What one worker counts for its metrics: plain integers in one dictionary, touched by the loop only.
+"""Counters of one worker's metrics: plain integers in one dictionary, used on the event loop only.
 
-prometheus_client's own counters take a lock and several calls for each step; these take a dictionary's time. What is
-counted here is handed on as increments (`take`) and added up for all workers in Redis (`addon.recording.metrics`).
+prometheus_client's counters take a lock and several calls per increment; these take a dictionary access. Increments are
+taken (`take`) and added up for all workers in Redis (metrics.py).
 """
 
 import time
@@ -18,7 +18,7 @@ from models.services.gateway.scopes import ORDINARY_METHODS
 type Key = tuple[str | int, ...]
 
 
-# A client may use any token as a method: it must not be able to make new series of a metric.
+# Clients may send any method name: they must not be able to create new series of a metric.
 _METHODS = frozenset(ORDINARY_METHODS)
 
 
@@ -29,13 +29,13 @@ def _method_of(request: RequestHead | None) -> str:
 
 
 class Counters:
-    """Increments since the last `take`, by the metric's name and its labels."""
+    """Increments since the last `take`, by metric name and labels."""
 
     def __init__(self) -> None:
         self._pending: defaultdict[Key, int] = defaultdict(int)
 
     def add(self, name: str, *labels: str, by: int = 1) -> None:
-        """Count something that happened."""
+        """Add to a counter."""
         self._pending[name, *labels] += by
 
     def count_decision(self, tier: str, outcome: str) -> None:
@@ -43,14 +43,14 @@ class Counters:
         self._pending["admissions", tier, outcome] += 1
 
     def count_bytes(self, received: int, sent: int) -> None:
-        """Count body bytes: `received` from the client and handed on, `sent` the other way."""
+        """Count body bytes: `received` from the client, `sent` to it."""
         if received:
             self._pending["bytes", "in"] += received
         if sent:
             self._pending["bytes", "out"] += sent
 
     def count_exchange(self, exchange: Exchange) -> None:
-        """Count an exchange that is over. Its latency is the time until the reply's head went to the client."""
+        """Count an exchange that has ended. Its latency is the time until the response head was sent to the client."""
         pending, request, code = self._pending, exchange.request, exchange.code
         pending["requests", _method_of(request), exchange.status] += 1
         seconds = (exchange.first_byte or exchange.ended) - exchange.started
@@ -64,13 +64,13 @@ class Counters:
             pending["refusals" if exchange.status >= 400 else "broken_off", code] += 1
 
     def observe(self, name: str, label: str, seconds: float, buckets: Sequence[float] = LATENCY) -> None:
-        """Count one observation of a histogram."""
+        """Add one observation to a histogram."""
         self._pending[name, label, bisect_left(buckets, seconds)] += 1
         self._pending[f"{name}_sum", label] += int(seconds * 1_000_000)
 
     @contextmanager
     def timed(self, name: str, label: str) -> Iterator[None]:
-        """Observe how long something takes, whether it succeeds or not."""
+        """Observe the duration of a block, whether it succeeds or not."""
         started = time.perf_counter()
         try:
             yield
@@ -78,6 +78,6 @@ class Counters:
             self.observe(name, label, time.perf_counter() - started)
 
     def take(self) -> dict[Key, int]:
-        """Hand over what was counted, and start again from nothing."""
+        """Return the increments and reset them."""
         taken, self._pending = self._pending, defaultdict(int)
         return taken

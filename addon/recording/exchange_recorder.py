@@ -1,4 +1,4 @@
-"""Record each finished exchange: metrics, access log, recent requests."""
+"""Recorder of finished exchanges: metrics, access log, recent requests."""
 
 from collections.abc import Callable
 
@@ -25,20 +25,20 @@ class ExchangeRecorder:
         self.recent = RecentRequests(redis, counters)
 
     def start(self) -> None:
-        """Open the log. Raises ConfigError when it cannot be opened."""
+        """Open the access log. Raises ConfigError when it cannot be opened."""
         try:
             self.log.start()
         except OSError as error:
             raise ConfigError(f"proxy.access_log: cannot be opened: {error.strerror}") from None
 
     async def stop(self) -> None:
-        """Publish and write what is left."""
+        """Publish and write the remaining records."""
         await self.recent.flush()
         await self.metrics.stop()
         self.log.stop()
 
     def record(self, exchange: Exchange) -> None:
-        """Record an exchange that is over; `exchange.snapshot` is whose it was, refused or not."""
+        """Record an exchange that has ended; `exchange.snapshot` is its token's, admitted or refused."""
         self.counters.count_exchange(exchange)
         snapshot = exchange.snapshot if isinstance(exchange.snapshot, TokenSnapshot) else None
         self.log.record(exchange, snapshot)

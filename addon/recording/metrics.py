@@ -1,9 +1,9 @@
-"""The gateway's metrics: counted by each worker, added up in Redis, answered by any worker to the ops network.
+"""The gateway's metrics: counted by each worker, added up in Redis, returned by any worker to the ops network.
 
-Workers add their increments to one hash of totals, so that a worker that dies takes nothing out of a total, and no
-total ever goes backwards. Each batch of increments has a number: sent twice because the answer was lost, it counts
-once. While Redis is down the increments wait, and only what this worker sees for itself is answered: a gap in a
-counter is harmless, a step back would be read as a restart.
+Workers add their increments to one hash of totals, so that the death of a worker never lowers a total. Each batch of
+increments has a number, so that a batch sent again after a lost reply counts once. While Redis is down, increments are
+kept and only this worker's gauges are returned: a gap in a counter is harmless, a lower value means a restart to
+Prometheus.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 PUBLISH_SECONDS = 1.0
 LAG_INTERVAL_SECONDS = 0.1
-# The number in the names grows when the fields change their meaning, as with other buckets.
+# The version in the name is increased when fields change their meaning, as with other histogram buckets.
 NUMBERS = "zenzefi:metrics:1:number:"
 
 # Adds a batch once, and renews this worker's gauges under Redis's own clock, which all workers share.
@@ -53,7 +53,7 @@ redis.call('EXPIRE', gauges, 60)
 
 @dataclass(frozen=True, slots=True)
 class WorkerGauges:
-    """What a worker is at just now."""
+    """The present values of one worker's gauges."""
 
     open_connections: int
     flush_backlog: int
@@ -63,7 +63,7 @@ class WorkerGauges:
 
 
 class GatewayMetrics:
-    """One worker's part in the metrics. Only the loop touches it."""
+    """One worker's part in the metrics. Used on the event loop only."""
 
     def __init__(
         self, settings: Settings, redis: Redis, counters: Counters, gauges: Callable[[], WorkerGauges]
@@ -76,14 +76,14 @@ class GatewayMetrics:
         self._name = uuid.uuid4().hex
         self._script = redis.register_script(_PUBLISH)
         self._number = 0
-        # Taken from the counts and not known to be in Redis yet.
+        # Taken from the counters and not confirmed by Redis yet.
         self._batch: dict[Key, int] = {}
         self._is_redis_down = False
 
     def may_read(self, peer: Peer, request: RequestHead) -> bool:
-        """Say whether a client may read the metrics: it must be in the ops network, and so must whoever it came from.
+        """Return whether a client may read the metrics: its own address must be in the ops network.
 
-        Behind a reverse proxy that is not a trusted one, everybody seems to come from that proxy's address.
+        Requests forwarded by a reverse proxy that is not trusted are refused, because they show that proxy's address.
         """
         headers = request.headers
         if not peer.was_forwarded and (headers.get(b"x-forwarded-for") or headers.get(b"forwarded")):
@@ -91,7 +91,7 @@ class GatewayMetrics:
         return self._settings.proxy.is_ops(peer.address)
 
     async def run(self) -> None:
-        """Publish until cancelled; Redis being down is noted once."""
+        """Publish until cancelled; a failure of Redis is logged once."""
         while True:
             await asyncio.sleep(PUBLISH_SECONDS)
             try:
@@ -104,14 +104,14 @@ class GatewayMetrics:
                 self._is_redis_down = False
 
     async def watch_lag(self) -> None:
-        """Observe again and again how late the loop wakes up: what else it does keeps every client waiting so long."""
+        """Measure how late the event loop wakes up, until cancelled: every client waits that long."""
         while True:
             due = time.perf_counter() + LAG_INTERVAL_SECONDS
             await asyncio.sleep(LAG_INTERVAL_SECONDS)
             self._counters.observe("lag", "", max(0.0, time.perf_counter() - due), LAG)
 
     async def publish(self) -> None:
-        """Add what was counted to the totals. Raises what Redis raises; the batch then goes again, as it was."""
+        """Add the counts to the totals. Raises RedisError or OSError; the same batch is then sent again."""
         if not self._batch:
             self._batch = self._counters.take()
             self._number += 1
@@ -124,20 +124,20 @@ class GatewayMetrics:
         self._batch = {}
 
     async def stop(self) -> None:
-        """Publish the last counts of a worker that stops, and take its gauges away."""
+        """Publish the last counts of a stopping worker, and remove its gauges."""
         try:
-            for _ in range(2):  # A batch that was under way goes first, then what came after it.
+            for _ in range(2):  # First a batch that was not confirmed, then the counts after it.
                 await self.publish()
             await self._redis.hdel(GAUGES, self._name)
         except (RedisError, OSError) as error:
             logger.warning("the last metrics are lost: %s", type(error).__name__)
 
     async def response(self) -> Local:
-        """Answer with the sum over all workers."""
+        """Return the sum over all workers as Prometheus text."""
         return Local(200, render(await self._collect()), CONTENT_TYPE, (("Cache-Control", "no-store"),))
 
     async def _collect(self) -> GatewayTotals:
-        mine, certificates = self._gauges(), self._certificates.ends()
+        own, certificates = self._gauges(), self._certificates.ends()
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 pipeline.time()
@@ -145,13 +145,13 @@ class GatewayMetrics:
                 pipeline.hgetall(TOTALS)
                 pipeline.get(STATE_KEY)
                 pipeline.hgetall(CERTIFICATES)
-                (now, _), gauges, totals, word, shown = await pipeline.execute()
+                (now, _), gauges, totals, upstream_state, public_certificates = await pipeline.execute()
         except (RedisError, OSError):
-            return GatewayTotals(None, astuple(mine), workers=None, certificates=certificates)
+            return GatewayTotals(None, astuple(own), workers=None, certificates=certificates)
         others = [
             [int(part) for part in value.split()] for name, value in gauges.items() if name.decode() != self._name
         ]
-        alive = [mine, *(WorkerGauges(*values) for at, *values in others if at >= now - WORKER_TIMEOUT_SECONDS)]
+        alive = [own, *(WorkerGauges(*values) for at, *values in others if at >= now - WORKER_TIMEOUT_SECONDS)]
         summed = WorkerGauges(
             sum(each.open_connections for each in alive),
             sum(each.flush_backlog for each in alive),
@@ -160,6 +160,6 @@ class GatewayMetrics:
             sum(each.upstream_idle for each in alive),
         )
         found = {tuple(field.decode().split("|")): int(value) for field, value in totals.items()}
-        upstream = state_from_json(word, self._settings.upstream.url)
-        certificates |= {name.decode(): float(end) for name, end in shown.items()}
+        upstream = state_from_json(upstream_state, self._settings.upstream.url)
+        certificates |= {name.decode(): float(end) for name, end in public_certificates.items()}
         return GatewayTotals(found, astuple(summed), len(alive), upstream, certificates)

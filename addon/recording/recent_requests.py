@@ -1,7 +1,7 @@
 """Recent requests and refusals of each token, buffered and written to Redis once a second.
 
-An exchange that is over leaves a tuple; once a second all that was left goes to Redis in one pipeline. With more
-tokens in use than `TOKENS_AT_ONCE`, or with Redis silent, what does not fit is dropped: nobody ever waits for this.
+Each finished exchange appends a tuple; once a second all tuples are written to Redis in pipelines. With more than
+`MAX_TOKENS` tokens in use, or while Redis is down, records are dropped: no request ever waits for them.
 """
 
 import asyncio
@@ -25,21 +25,20 @@ logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 1.0
 MAX_TOKENS = 1000
-# In the middle of a batch the loop takes care of others after so many tokens: with all their lines to be written
-# that is two milliseconds, and nobody's request waits for more.
+# Tokens per pipeline: encoding their full buffers blocks the event loop for two milliseconds.
 PIPELINE_TOKENS = 10
 
-# So many refusals of a second are kept by their ids, however many there are.
+# How many failed requests per second are kept by their request ids.
 FAILED_PER_FLUSH = 100
 
 # Request id, time, method, path, status, code, user, address.
 type _FailedRequest = tuple[str, float, str, bytes, int, str, uuid.UUID | None, str]
-# Time, method, path, status, bytes in and out, milliseconds, code. Written out only if it is still among the last.
+# Time, method, path, status, bytes in and out, milliseconds, code. Encoded only if still buffered at the flush.
 type _FinishedRequest = tuple[float, str, bytes, int, int, int, float, str]
 
 
 class RecentRequests:
-    """What this worker has seen since its last flush. Only the loop touches it."""
+    """The requests of this worker since its last flush. Used on the event loop only."""
 
     def __init__(self, redis: Redis, counters: Counters) -> None:
         self._redis = redis
@@ -50,34 +49,38 @@ class RecentRequests:
         self._is_redis_down = False
 
     def add(self, exchange: Exchange, snapshot: TokenSnapshot) -> None:
-        """Keep an exchange that has ended, of a token that was found."""
+        """Buffer a finished exchange of a token."""
         request, status, code = exchange.request, exchange.status, exchange.code
         if request is None:
             return
-        took = (exchange.ended - exchange.started) * 1000
-        figures = (status, exchange.bytes_in, exchange.bytes_out, took)
-        left = (time.time(), request.method, request.raw_path, *figures, code)
-        self._append(self._requests, snapshot.token_id, left, recent_requests.REQUESTS_KEPT)
+        milliseconds = (exchange.ended - exchange.started) * 1000
+        outcome = (status, exchange.bytes_in, exchange.bytes_out, milliseconds)
+        finished = (time.time(), request.method, request.raw_path, *outcome, code)
+        self._append(self._requests, snapshot.token_id, finished, recent_requests.REQUESTS_KEPT)
         if code and status >= 400:
-            self._append(self._refusals, snapshot.token_id, left, recent_requests.REFUSALS_KEPT)
+            self._append(self._refusals, snapshot.token_id, finished, recent_requests.REFUSALS_KEPT)
 
     def add_failed(self, exchange: Exchange, snapshot: TokenSnapshot | None) -> None:
-        """Keep what was refused or failed for an admin who is told its id; of very many only the last ones."""
+        """Buffer a refused or failed request, so that an admin can look it up by its request id."""
         if exchange.code and exchange.status >= 400:
             request = exchange.request
             user_id = None if snapshot is None else snapshot.user_id
-            asked_for = ("", b"") if request is None else (request.method, request.raw_path)
+            target = ("", b"") if request is None else (request.method, request.raw_path)
             outcome = (exchange.status, exchange.code, user_id, exchange.client_address)
-            self._failed.append((exchange.request_id, time.time(), *asked_for, *outcome))
+            self._failed.append((exchange.request_id, time.time(), *target, *outcome))
 
     def _append(
-        self, kept: dict[uuid.UUID, deque[_FinishedRequest]], token_id: uuid.UUID, left: _FinishedRequest, most: int
+        self,
+        buffers: dict[uuid.UUID, deque[_FinishedRequest]],
+        token_id: uuid.UUID,
+        finished: _FinishedRequest,
+        size: int,
     ) -> None:
-        ours = kept.get(token_id)
-        if ours is not None:
-            ours.append(left)
-        elif len(kept) < MAX_TOKENS:
-            kept[token_id] = deque((left,), maxlen=most)
+        buffer = buffers.get(token_id)
+        if buffer is not None:
+            buffer.append(finished)
+        elif len(buffers) < MAX_TOKENS:
+            buffers[token_id] = deque((finished,), maxlen=size)
         else:
             self._counters.add("trail_dropped")
 
@@ -88,57 +91,58 @@ class RecentRequests:
             await self.flush()
 
     async def flush(self) -> None:
-        """Hand over what was kept; Redis being down is noted once, and what was kept is dropped."""
+        """Write the buffers to Redis; they are dropped when that fails, which is logged once."""
         requests, self._requests = self._requests, {}
         refusals, self._refusals = self._refusals, {}
         batch = [
             (
                 recent_requests.requests_key(token_id),
-                ours,
+                buffer,
                 recent_requests.REQUESTS_KEPT,
                 recent_requests.REQUESTS_SECONDS,
             )
-            for token_id, ours in requests.items()
+            for token_id, buffer in requests.items()
         ]
         batch += [
             (
                 recent_requests.refusals_key(token_id),
-                ours,
+                buffer,
                 recent_requests.REFUSALS_KEPT,
                 recent_requests.REFUSALS_SECONDS,
             )
-            for token_id, ours in refusals.items()
+            for token_id, buffer in refusals.items()
         ]
-        refused, self._failed = list(self._failed), deque(maxlen=FAILED_PER_FLUSH)
+        failed, self._failed = list(self._failed), deque(maxlen=FAILED_PER_FLUSH)
         try:
-            if refused:
-                lines = [part for one in refused for part in (one[0], _encode_failed(one))]
+            if failed:
+                lines = [part for request in failed for part in (request[0], _encode_failed(request))]
                 await self._redis.eval(
                     failed_requests.ADD, 2, failed_requests.ASKED_KEY, failed_requests.ORDER_KEY, *lines
                 )
             for start in range(0, len(batch), PIPELINE_TOKENS):
                 pipeline = self._redis.pipeline(transaction=False)
-                for key, ours, most, seconds in batch[start : start + PIPELINE_TOKENS]:
-                    pipeline.lpush(key, *(_encode_finished(left) for left in ours))
-                    pipeline.ltrim(key, 0, most - 1)
+                for key, buffer, size, seconds in batch[start : start + PIPELINE_TOKENS]:
+                    pipeline.lpush(key, *(_encode_finished(finished) for finished in buffer))
+                    pipeline.ltrim(key, 0, size - 1)
                     pipeline.expire(key, seconds)
                 with self._counters.timed("redis", "trail"):
                     await pipeline.execute()
         except (RedisError, OSError) as error:
             if not self._is_redis_down:
-                logger.warning("requests are not shown to their owners: %s", type(error).__name__)
+                logger.warning("recent requests are not stored in Redis: %s", type(error).__name__)
             self._is_redis_down = True
         else:
             self._is_redis_down = False
 
 
-def _encode_failed(one: _FailedRequest) -> str:
-    _id, at, method, path, status, code, user, address = one
-    shown = masked_path(path)[: failed_requests.LONGEST_PATH]
-    whose = None if user is None else str(user)
-    return failed_requests.encode(FailedRequest(round(at, 3), "proxy", method, shown, status, code, whose, address))
+def _encode_failed(failed: _FailedRequest) -> str:
+    _id, at, method, path, status, code, user, address = failed
+    masked = masked_path(path)[: failed_requests.LONGEST_PATH]
+    user_id = None if user is None else str(user)
+    return failed_requests.encode(FailedRequest(round(at, 3), "proxy", method, masked, status, code, user_id, address))
 
 
-def _encode_finished(left: _FinishedRequest) -> str:
-    at, method, path, status, bytes_in, bytes_out, took, code = left
-    return recent_requests.encode(at, method, masked_path(path), (status, bytes_in, bytes_out, round(took, 1)), code)
+def _encode_finished(finished: _FinishedRequest) -> str:
+    at, method, path, status, bytes_in, bytes_out, milliseconds, code = finished
+    outcome = (status, bytes_in, bytes_out, round(milliseconds, 1))
+    return recent_requests.encode(at, method, masked_path(path), outcome, code)

@@ -1,4 +1,4 @@
-"""Usage counters of sessions: added up in memory, written once a second in one statement."""
+"""Usage counters of sessions: added up in memory, written to PostgreSQL once a second in one statement."""
 
 import logging
 import uuid
@@ -18,7 +18,7 @@ TOUCH_SECONDS = 30.0
 
 
 class UsageCounters:
-    """What one session's exchanges have carried since the last flush, and how many of them are open."""
+    """Requests and bytes of one session since the last flush, and its number of open exchanges."""
 
     __slots__ = ("bytes_in", "bytes_out", "is_changed", "open", "requests")
 
@@ -36,84 +36,84 @@ class UsageCounters:
         self.is_changed = True
 
     def end_exchange(self) -> None:
-        """An exchange that was `opened` is over."""
+        """Count an exchange from `start_exchange` as ended."""
         self.open -= 1
         self.is_changed = True
 
 
 class SessionUsage:
-    """The sums of all sessions that are in use here. Only the loop touches it."""
+    """The counters of all sessions in use at this worker. Used on the event loop only."""
 
     def __init__(self, factory: Sessions) -> None:
         self._factory = factory
         self._counters: dict[uuid.UUID, UsageCounters] = {}
-        # What was taken and could not be written.
+        # Counts that were taken and could not be written.
         self._unwritten: dict[uuid.UUID, SessionCounts] = {}
         self._touched_at = 0.0
         self._is_failing = False
 
     @property
     def backlog(self) -> int:
-        """How many sessions have counts that are not in the database yet."""
-        fresh = {session_id for session_id, total in self._counters.items() if total.is_changed}
-        return len(fresh | self._unwritten.keys())
+        """The number of sessions with counts that are not in the database yet."""
+        changed = {session_id for session_id, counters in self._counters.items() if counters.is_changed}
+        return len(changed | self._unwritten.keys())
 
     def start_exchange(self, session_id: uuid.UUID) -> UsageCounters:
-        """An exchange of this session begins: one request more, and the session is in use until the sum is closed."""
-        total = self._counters.get(session_id)
-        if total is None:
-            total = self._counters[session_id] = UsageCounters()
-        total.open += 1
-        total.requests += 1
-        total.is_changed = True
-        return total
+        """Count a request of this session, which is in use until the exchange is reported as ended."""
+        counters = self._counters.get(session_id)
+        if counters is None:
+            counters = self._counters[session_id] = UsageCounters()
+        counters.open += 1
+        counters.requests += 1
+        counters.is_changed = True
+        return counters
 
     def take(self, now: float) -> list[SessionCounts]:
-        """Hand over everything that was counted, and start again from nothing; `now` is the loop's time.
+        """Return and reset the counts; `now` is the event loop's time.
 
-        A session that was used since the last flush was last active at this flush: to the second is exact enough.
+        The last activity of a session that was used since the last flush is this flush: exact to the second.
         """
         touches = now - self._touched_at >= TOUCH_SECONDS
         if touches:
             self._touched_at = now
         moment = clock.now()
         counts, self._unwritten = self._unwritten, {}
-        for session_id, total in list(self._counters.items()):
-            if total.is_changed or (touches and total.open):
-                count = SessionCounts(session_id, total.requests, total.bytes_in, total.bytes_out, moment)
-                waiting = counts.get(session_id)
-                counts[session_id] = count if waiting is None else _sum(waiting, count)
-                total.requests = total.bytes_in = total.bytes_out = 0
-                total.is_changed = False
-            if not total.open:
+        for session_id, counters in list(self._counters.items()):
+            if counters.is_changed or (touches and counters.open):
+                count = SessionCounts(session_id, counters.requests, counters.bytes_in, counters.bytes_out, moment)
+                unwritten = counts.get(session_id)
+                counts[session_id] = count if unwritten is None else _sum(unwritten, count)
+                counters.requests = counters.bytes_in = counters.bytes_out = 0
+                counters.is_changed = False
+            if not counters.open:
                 del self._counters[session_id]
         return list(counts.values())
 
     def restore(self, counts: list[SessionCounts]) -> None:
-        """Take counts back that could not be written; they go with the next flush."""
+        """Keep counts that could not be written for the next flush."""
         for count in counts:
-            waiting = self._unwritten.get(count.session_id)
-            self._unwritten[count.session_id] = count if waiting is None else _sum(waiting, count)
+            unwritten = self._unwritten.get(count.session_id)
+            self._unwritten[count.session_id] = count if unwritten is None else _sum(unwritten, count)
 
     def write(self, counts: list[SessionCounts]) -> bool:
-        """Write counts in a transaction of their own (blocking); returns whether that worked."""
+        """Write counts in one transaction (blocking); return whether that succeeded."""
         try:
             with self._factory.begin() as session:
                 usage_counts.add_counts(session, counts)
         except SQLAlchemyError as error:
             if not self._is_failing:
-                logger.warning("counts wait for the database: %s", type(error).__name__)
+                logger.warning("usage counts cannot be written yet: %s", type(error).__name__)
             self._is_failing = True
             return False
         self._is_failing = False
         return True
 
 
-def _sum(one: SessionCounts, more: SessionCounts) -> SessionCounts:
+def _sum(first: SessionCounts, second: SessionCounts) -> SessionCounts:
     return SessionCounts(
-        one.session_id,
-        one.requests + more.requests,
-        one.bytes_in + more.bytes_in,
-        one.bytes_out + more.bytes_out,
-        max(one.last_activity, more.last_activity),
+        first.session_id,
+        first.requests + second.requests,
+        first.bytes_in + second.bytes_in,
+        first.bytes_out + second.bytes_out,
+        max(first.last_activity, second.last_activity),
     )

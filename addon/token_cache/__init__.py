@@ -1,1 +1,1 @@
-"""The token cache of a worker, and what keeps it valid."""
+"""The token cache of a worker: its tiers, look-up and invalidation."""

@@ -1,7 +1,7 @@
-"""The worker's calls to PostgreSQL. Each is one transaction in a thread of its own: nothing blocks the loop.
+"""The worker's calls to PostgreSQL, each one transaction in a thread, so that the event loop is never blocked.
 
-What keeps promises (cutting, counting) has threads of its own, so that many slow look-ups or first uses cannot make a
-revoke wait.
+Background work (rechecks of revoked tokens, usage counts) has threads of its own, so that many slow look-ups or
+activations cannot delay the end of a revoked token.
 """
 
 import asyncio
@@ -23,22 +23,22 @@ from models.services.gateway.token_lookup import TokenSnapshot
 from models.services.tokens import browser_access
 from models.services.tokens.browser_access import BrowserLogin
 
-# A first use that takes longer is taken back: by then its request was refused (http1.limits, `admit_seconds`), and
-# what was refused starts no clock.
+# An activation that takes longer is rolled back: its request was refused by then (http1.limits, `admit_seconds`), and a
+# refused request must not activate a token.
 START_SESSION_SECONDS = 8.0
-# A database that has not answered a look-up for so long is down: whoever asks next does not wait for it.
+# After a look-up without an answer for this long, further look-ups fail at once.
 LOOKUP_TIMEOUT_SECONDS = 3.0
-# While it is silent, one look-up in so many seconds tries again.
+# How often one look-up tries again meanwhile.
 RETRY_SECONDS = 1.0
 BACKGROUND_THREADS = 4
 
 
 class DatabaseUnavailable(Exception):
-    """The database did not answer; the caller refuses, or falls back to what the worker knows."""
+    """The database did not answer; the caller refuses the request or falls back to cached data."""
 
 
 class TokenDatabase:
-    """A pool of threads with a pool of connections."""
+    """Queries of one worker, on a pool of threads and a pool of connections."""
 
     def __init__(self, settings: Settings, engine: Engine | None = None, counters: Counters | None = None) -> None:
         self._settings = settings
@@ -46,9 +46,9 @@ class TokenDatabase:
         self._counters = counters or Counters()
         self.engine = engine or database.connect(settings.database)
         self.factory = database.sessions(self.engine)
-        self._threads = ThreadPoolExecutor(settings.database.pool_size, thread_name_prefix="store")
-        self._background_threads = ThreadPoolExecutor(BACKGROUND_THREADS, thread_name_prefix="store-own")
-        # Until when nobody asks; in the past while the database answers.
+        self._threads = ThreadPoolExecutor(settings.database.pool_size, thread_name_prefix="database")
+        self._background_threads = ThreadPoolExecutor(BACKGROUND_THREADS, thread_name_prefix="database-background")
+        # Until when look-ups fail at once; in the past while the database answers.
         self._unavailable_until = float("-inf")
 
     async def find(self, secret_hash: bytes) -> TokenSnapshot | None:
@@ -61,7 +61,7 @@ class TokenDatabase:
         return await self._look_up(work, "token")
 
     async def find_by_cookie(self, cookie_hash: bytes) -> TokenSnapshot | None:
-        """Look up the token that a browser's cookie stands for. Raises DatabaseUnavailable."""
+        """Look a token up by the hash of a browser access cookie. Raises DatabaseUnavailable."""
 
         def work() -> TokenSnapshot | None:
             with self.factory.begin() as session:
@@ -70,7 +70,7 @@ class TokenDatabase:
         return await self._look_up(work, "cookie")
 
     async def prefix_of_ticket(self, ticket_hash: bytes) -> str | None:
-        """Return the prefix of the token that a ticket opens, if it opens one. Raises DatabaseUnavailable."""
+        """Return the prefix of the token of a valid ticket, None for any other. Raises DatabaseUnavailable."""
 
         def work() -> str | None:
             with self.factory.begin() as session:
@@ -79,7 +79,7 @@ class TokenDatabase:
         return await self._look_up(work, "ticket")
 
     async def redeem(self, ticket_hash: bytes, actor: Actor, held: bytes | None) -> BrowserLogin:
-        """Take a ticket for a cookie. Raises DatabaseUnavailable and TicketRefused."""
+        """Redeem a ticket for a browser access cookie. Raises DatabaseUnavailable and TicketRefused."""
 
         def work() -> BrowserLogin:
             with self.factory.begin() as session:
@@ -106,7 +106,7 @@ class TokenDatabase:
         return await self._look_up(work, "held")
 
     async def start_session(self, token_id: uuid.UUID, device: str | None, actor: Actor) -> uuid.UUID:
-        """First use or another device: activate and open the session, and return its id.
+        """Activate the token if that is due, open or join its session, and return the session's id.
 
         Raises DatabaseUnavailable, TokenUnusable and DeviceConflict.
         """
@@ -116,7 +116,7 @@ class TokenDatabase:
             with self.factory.begin() as session:
                 opened = sessions.start_session(session, token_id, device=device, rules=self.rules, actor=actor)
                 if time.monotonic() > latest:
-                    raise DatabaseUnavailable("too late")
+                    raise DatabaseUnavailable("the activation took too long")
                 return opened.id
 
         return await self.run(work, "begin")
@@ -125,7 +125,7 @@ class TokenDatabase:
         """Run a call that a client waits for, with a timeout. Raises DatabaseUnavailable."""
         now = time.monotonic()
         if now < self._unavailable_until:
-            raise DatabaseUnavailable("silent")
+            raise DatabaseUnavailable("no answer to an earlier look-up")
         if self._unavailable_until > float("-inf"):
             self._unavailable_until = now + RETRY_SECONDS
         try:
@@ -133,15 +133,15 @@ class TokenDatabase:
                 found = await self.run(work, kind)
         except TimeoutError as error:
             self._unavailable_until = time.monotonic() + RETRY_SECONDS
-            raise DatabaseUnavailable("silent") from error
+            raise DatabaseUnavailable("no answer in time") from error
         self._unavailable_until = float("-inf")
         return found
 
     async def run[T](self, work: Callable[[], T], kind: str = "other", *, is_background: bool = False) -> T:
-        """Run a blocking call in a thread; what the database driver raises becomes DatabaseUnavailable.
+        """Run a blocking call in a thread; errors of the database driver become DatabaseUnavailable.
 
-        `kind` names it in the metrics. What is measured is what the caller waits, for a free thread too. `is_own` is
-        for what no client waits for.
+        `kind` is its label in the metrics, which measure the wait for a free thread too. `is_background` is for calls
+        that no client waits for.
         """
         threads = self._background_threads if is_background else self._threads
         try:
@@ -151,7 +151,7 @@ class TokenDatabase:
             raise DatabaseUnavailable(type(error).__name__) from error
 
     def close(self) -> None:
-        """Wait for what is under way and close every connection."""
+        """Wait for running calls and close all connections."""
         self._threads.shutdown(wait=True)
         self._background_threads.shutdown(wait=True)
         self.engine.dispose()

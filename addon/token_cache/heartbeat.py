@@ -1,10 +1,10 @@
 """Heartbeat of the invalidation listener: notifications that it must receive, sent over another connection.
 
 Only such a notification proves that the listener would receive that of a revocation. An answered query proves nothing:
-behind a pooler in transaction mode any server connection answers it, and one of them may even be the one that was told
-to LISTEN, so that neither pg_listening_channels() nor a notification to oneself tells the difference. A notification
-that comes while the listener is idle does: no pooler passes on what no query of the client is waiting for. It is sent
-over `[database] url`, the way that a revocation takes too, so a `listen_url` that names another database is noticed.
+behind a pooler in transaction mode any server connection may answer it, even the one that executed LISTEN, so neither
+pg_listening_channels() nor a notification to itself is a proof. A notification received while the listener is idle is:
+a pooler passes nothing on without a query. It is sent over `[database] url`, as revocations are, so a `listen_url` of
+another database is detected.
 """
 
 import logging
@@ -27,7 +27,7 @@ _LIMITS = "SET LOCAL statement_timeout = 2000; SET LOCAL synchronous_commit = of
 
 
 def connect(url: str, name: str) -> connection:
-    """Open a connection that gives a dead server up within two seconds; `name` is shown in pg_stat_activity."""
+    """Open a connection that detects a dead server within two seconds; `name` is shown in pg_stat_activity."""
     return psycopg2.connect(
         make_url(url).set(drivername="postgresql").render_as_string(hide_password=False),
         connect_timeout=2,
@@ -40,7 +40,7 @@ def connect(url: str, name: str) -> connection:
 
 
 class Heartbeat:
-    """A thread that sends the time of sending, of this process's monotonic clock, to a channel of its own."""
+    """A thread that sends the present time of the monotonic clock to a notification channel of its own."""
 
     def __init__(self, settings: Database) -> None:
         self.channel = f"zenzefi_heartbeat_{uuid.uuid4().hex}"
@@ -50,15 +50,15 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start the thread."""
         self._thread.start()
 
     def send_now(self) -> None:
-        """Send the next heartbeat at once: somebody has begun to listen and waits for it."""
+        """Send the next heartbeat at once, because the listener has just connected."""
         self._due.set()
 
     def stop(self) -> None:
-        """End the thread; returns when it has ended."""
+        """Stop the thread and wait for it."""
         self._stopping = True
         self._due.set()
         self._thread.join(timeout=5)
@@ -68,7 +68,7 @@ class Heartbeat:
             try:
                 self._send()
             except (psycopg2.Error, OSError) as error:
-                logger.debug("no heartbeat can be sent: %s", type(error).__name__)
+                logger.debug("the heartbeat cannot be sent: %s", type(error).__name__)
             if not self._stopping:
                 time.sleep(RECONNECT_SECONDS)
 

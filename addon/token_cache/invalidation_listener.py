@@ -1,6 +1,6 @@
-"""Receiving cache-invalidation messages: a thread that LISTENs on PostgreSQL and hands each message to the loop.
+"""Listener for cache-invalidation messages: a thread that LISTENs on PostgreSQL and passes them to the event loop.
 
-The cache is trusted for a moment after each heartbeat that this connection has received (token_cache/heartbeat.py).
+Each heartbeat that its connection receives (heartbeat.py) extends the cache lease.
 """
 
 import asyncio
@@ -26,26 +26,26 @@ from models.services.gateway.invalidation import CHANNEL
 logger = logging.getLogger(__name__)
 
 RECONNECT_SECONDS = 0.5
-# A connection that has received no heartbeat for so long is given up; the cache is not trusted long before that.
+# A connection without a heartbeat for this long is replaced; the cache lease ends long before.
 HEARTBEAT_TIMEOUT_SECONDS = 5.0
 
 
 class NoHeartbeat(Exception):
-    """No heartbeat came over a connection that stands; the message says why that may be."""
+    """An open connection received no heartbeat; the message names the likely cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenChange:
-    """A notice: this token is at this version now."""
+    """A cache-invalidation message about a token, which now has this version."""
 
     token_id: uuid.UUID
-    # By which it was known: of its secret, and of those before it.
+    # The hashes of its present and former secrets.
     secret_hashes: tuple[bytes, ...]
     version: int
 
 
 class InvalidationListener:
-    """Keeps the cache true while heartbeats come, and says so when they do not."""
+    """Keeps the cache lease extended while heartbeats arrive; logs when they stop."""
 
     def __init__(
         self,
@@ -68,20 +68,20 @@ class InvalidationListener:
         self._stopping = threading.Event()
         self._is_lost = False
         self._heartbeat = Heartbeat(settings.database)
-        # When the last heartbeat came over the present connection, by the monotonic clock.
+        # When the present connection received its last heartbeat, by the monotonic clock.
         self._heartbeat_at = 0.0
         self._is_connected = False
-        # Written to by `stop`, so that the thread does not sleep through it.
+        # Closed by `stop` to wake the thread.
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def start(self) -> None:
-        """Begin to listen; the cache becomes trusted with the first heartbeat."""
+        """Start both threads; the cache lease begins with the first heartbeat."""
         self._heartbeat.start()
         self._thread.start()
 
     def stop(self) -> None:
-        """End both threads; returns when they have ended."""
+        """Stop both threads and wait for them."""
         self._stopping.set()
         self._wake.close()
         self._heartbeat.stop()
@@ -94,15 +94,15 @@ class InvalidationListener:
                 self._run_connection()
             except (psycopg2.Error, OSError) as error:
                 if not self._is_lost:
-                    logger.warning("the listener lost the database: %s", type(error).__name__)
+                    logger.warning("the invalidation listener is disconnected: %s", type(error).__name__)
                 self._is_lost = True
             except NoHeartbeat as error:
                 if not self._is_lost:
-                    logger.error("the listener receives no notification: %s", error)
+                    logger.error("the invalidation listener receives no notifications: %s", error)
                 self._is_lost = True
             except Exception:
-                # A thread that ended would hear of no revocation any more; who begins anew looks at everything again.
-                logger.exception("a notice cannot be understood; the listener begins anew")
+                # If the thread ended, no revocation would be received any more; a reconnect rechecks everything.
+                logger.exception("an invalidation message cannot be read; the listener reconnects")
             self._on_loop(self._memory_tier.disconnected, time.monotonic(), self._settings.proxy.trust_seconds)
             self._stopping.wait(RECONNECT_SECONDS)
 
@@ -115,7 +115,7 @@ class InvalidationListener:
                 cursor.execute(f"LISTEN {CHANNEL}; LISTEN {self._heartbeat.channel}")
             self._heartbeat_at, self._is_connected = time.monotonic(), False
             self._heartbeat.send_now()
-            # From here on the connection is idle: a query of ours would let a pooler pass on what it otherwise drops.
+            # From here on the connection is idle: a query would make a pooler pass on notifications that it else drops.
             while not self._stopping.is_set():
                 self._receive_until(database, self._heartbeat_at + HEARTBEAT_TIMEOUT_SECONDS)
                 if time.monotonic() >= self._heartbeat_at + HEARTBEAT_TIMEOUT_SECONDS:
@@ -138,16 +138,16 @@ class InvalidationListener:
             if notification.channel == self._heartbeat.channel:
                 self._on_heartbeat(float(notification.payload))
                 continue
-            notice = json.loads(notification.payload)
-            if "token" not in notice:  # of what may change at run time: limits, policies, maintenance; or what is shown
-                self._on_loop(self._on_inspections if "inspections" in notice else self._on_settings)
+            message = json.loads(notification.payload)
+            if "token" not in message:
+                self._on_loop(self._on_inspections if "inspections" in message else self._on_settings)
                 continue
-            hashes = tuple(bytes.fromhex(each) for each in notice["hashes"])
-            change = TokenChange(uuid.UUID(notice["token"]), hashes, notice["version"])
+            hashes = tuple(bytes.fromhex(each) for each in message["hashes"])
+            change = TokenChange(uuid.UUID(message["token"]), hashes, message["version"])
             self._on_loop(self._on_change, change)
 
     def _on_heartbeat(self, sent_at: float) -> None:
-        """Trust the cache a moment longer: every change that was committed before this heartbeat was sent has come.
+        """Extend the cache lease: every change that was committed before this heartbeat was sent has been received.
 
         PostgreSQL delivers notifications in the order of their commits (its manual, NOTIFY).
         """
@@ -157,7 +157,7 @@ class InvalidationListener:
             self._on_loop(self._memory_tier.extend_lease, leased_until)
             return
         if self._is_lost:
-            logger.info("the listener hears the database again")
+            logger.info("the invalidation listener is connected again")
         self._is_lost, self._is_connected = False, True
         self._on_loop(self._memory_tier.connected, leased_until)
         self._on_loop(self._on_reconnect)
@@ -168,10 +168,10 @@ class InvalidationListener:
 
 
 def _reason(*, is_pooled: bool) -> str:
-    """Say what to do about a connection that stands and receives nothing."""
+    """Return the likely cause of an open connection that receives no notifications, and its remedy."""
     if is_pooled:
         return (
-            "its connection leads through a pooler in transaction mode, which drops notifications;"
+            "its connection goes through a pooler in transaction mode, which drops notifications;"
             " set [database] listen_url to the address of PostgreSQL itself"
         )
     return "none was sent over [database] url, or it arrived at another database than that of [database] listen_url"

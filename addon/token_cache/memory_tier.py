@@ -1,6 +1,6 @@
 """In-memory token cache of a worker, invalidated by PostgreSQL notifications.
 
-The map is used by the loop only; the listener's thread hands its notices over through `call_soon_threadsafe`.
+Used on the event loop only; the listener's thread passes invalidations through `call_soon_threadsafe`.
 """
 
 import time
@@ -11,13 +11,13 @@ from models.services.gateway.token_lookup import TokenSnapshot
 
 
 class MemoryTier:
-    """Tokens by the hash of their secret, the one stored longest ago going first when the map is full.
+    """Tokens by the hash of their secret; the entry stored longest ago is evicted when the cache is full.
 
-    A browser's cookie is one more secret of its token; an invalidation of the token drops all of them.
+    A browser access cookie is one more secret of its token; an invalidation of the token drops all of them.
 
-    `leased_until` is the loop time up to which entries may be used without asking the database. Each answer that the
-    listener gets to a heartbeat moves it on, because every notice of a change before that question came before the
-    answer: a connection that stands but says nothing ends the trust as one that was cut off does.
+    `leased_until`, the end of the cache lease, is the loop time up to which entries may be used without asking the
+    database. Each heartbeat that the listener receives extends it, because every invalidation committed before that
+    heartbeat was received before it. A silent connection lets the lease end just as a lost one does.
     """
 
     def __init__(self, size: int) -> None:
@@ -26,9 +26,9 @@ class MemoryTier:
         # The cookies among the entries, by their token.
         self._cookies: dict[uuid.UUID, set[bytes]] = {}
         self.leased_until = float("-inf")
-        # Wall-clock time since which no notice was missed.
+        # Wall-clock time since which no invalidation was missed.
         self.connected_since = float("inf")
-        # Grows with every notice. A look-up that began before a notice must not be stored after it.
+        # Number of invalidations. A look-up that began before an invalidation must not be stored after it.
         self.invalidations = 0
 
     def __len__(self) -> int:
@@ -39,9 +39,9 @@ class MemoryTier:
         return self._entries.get(secret_hash)
 
     def put(self, secret_hash: bytes, snapshot: TokenSnapshot, *, invalidations_before: int) -> bool:
-        """Remember the answer of a look-up, unless a notice came while it was under way or it is the older one.
+        """Store the result of a look-up, unless an invalidation came meanwhile or a newer version is stored.
 
-        Returns whether it was remembered.
+        Returns whether it was stored.
         """
         if invalidations_before != self.invalidations:
             return False
@@ -64,7 +64,7 @@ class MemoryTier:
             self._entries.pop(cookie_hash, None)
 
     def connected(self, leased_until: float = float("inf")) -> None:
-        """The listener is connected again: clear the cache, because messages may have been missed."""
+        """Clear the cache when the listener is connected again: invalidations may have been missed."""
         self.invalidations += 1
         self._entries.clear()
         self._cookies.clear()
@@ -72,11 +72,11 @@ class MemoryTier:
         self.connected_since = time.time()
 
     def extend_lease(self, leased_until: float) -> None:
-        """The listener has an answer, and with it every notice of a change before its question."""
+        """Extend the cache lease after a heartbeat: every invalidation sent before it has been received."""
         self.leased_until = leased_until
 
     def disconnected(self, now: float, trust_seconds: float) -> None:
-        """The listener was cut off at loop time `now`."""
+        """Let the cache lease end `trust_seconds` after the listener lost its connection at loop time `now`."""
         self.leased_until = min(self.leased_until, now + trust_seconds)
 
     def _evict_oldest(self) -> None:

@@ -1,9 +1,9 @@
 """Token cache in Redis, shared by all workers.
 
-Entries and tombstones carry the row's version. An older one never replaces a newer one; a tombstone makes room for an
-entry of its own version, because that one was read after the change. A worker believes entries that were stored while
-it heard notices and since Redis last failed it: a change since then has left a tombstone, or has one on its way. While
-PostgreSQL is down for it, it believes those, and what was stored last, for the grace only (gate.py).
+Entries and invalidation markers carry the row's version. An older one never replaces a newer one; a marker is replaced
+by an entry of its own version, because that entry was read after the change. A worker uses entries that were stored
+while it received invalidations and after its last failure of Redis: any change since then has set a marker, or one is
+pending. For entries while PostgreSQL is down, see lookup.py.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from models.services.gateway.token_lookup import TokenSnapshot
 logger = logging.getLogger(__name__)
 
 ENTRY_SECONDS = 300
-# A tombstone outlives every entry that was read before it.
+# A marker outlives every entry that was read before it.
 MARKER_SECONDS = 2 * ENTRY_SECONDS
-# After a failure Redis is left alone for so long, so that nobody waits for it.
+# After a failure, Redis is not asked for this long, so that no request waits for a timeout.
 BACKOFF_SECONDS = 1.0
 
 _PUT = """
@@ -40,7 +40,7 @@ CLOCK_SKEW_SECONDS = 2.0
 
 
 class RedisTier:
-    """The workers' common memory. Every failure reads as `unknown`: the next tier decides."""
+    """The workers' shared cache. Every failure is a cache miss: the next tier decides."""
 
     def __init__(
         self, redis: Redis, monotonic: Callable[[], float] = time.monotonic, *, counters: Counters | None = None
@@ -50,13 +50,13 @@ class RedisTier:
         self._monotonic = monotonic
         self._put = redis.register_script(_PUT)
         self._backoff_until = float("-inf")
-        # Wall-clock time of the last failure: a tombstone may have been lost in it.
+        # Wall-clock time of the last failure: a marker may have been lost in it.
         self._failed_at = float("-inf")
-        # How many tombstones are on their way to each hash.
+        # Number of markers being written, per hash.
         self._pending_markers: Counter[bytes] = Counter()
 
     async def get(self, secret_hash: bytes, *, stored_since: float) -> TokenSnapshot | None:
-        """Return an entry that was stored after a wall-clock time; None for a tombstone or when Redis is silent."""
+        """Return an entry that was stored after a wall-clock time; None for a marker or when Redis fails."""
         if self._monotonic() < self._backoff_until or secret_hash in self._pending_markers:
             return None
         try:
@@ -70,10 +70,10 @@ class RedisTier:
         try:
             return _SNAPSHOT.validate_json(entry)
         except ValidationError:
-            return None  # Another version of this program wrote it.
+            return None  # Written by another version of this program.
 
     async def has_newer(self, secret_hash: bytes, version: int) -> bool:
-        """Say whether a change after `version` is on record; a silent Redis has none."""
+        """Return whether Redis has an entry or marker newer than `version`; False when Redis fails."""
         if self._monotonic() < self._backoff_until:
             return False
         try:
@@ -84,11 +84,11 @@ class RedisTier:
         return present is not None and int(present) > version
 
     async def put(self, secret_hash: bytes, snapshot: TokenSnapshot) -> None:
-        """Share what was read from the database."""
+        """Store a snapshot that was read from the database."""
         await self._store(secret_hash, snapshot.version, _SNAPSHOT.dump_json(snapshot), ENTRY_SECONDS)
 
     def mark_invalidated(self, secret_hash: bytes, version: int) -> asyncio.Task[None]:
-        """Leave a tombstone for everything older than `version`; from now on, not only from when it is there."""
+        """Set an invalidation marker for everything older than `version`; it has effect here before it is written."""
         self._pending_markers[secret_hash] += 1
         return asyncio.get_running_loop().create_task(self._mark_invalidated(secret_hash, version))
 
@@ -111,7 +111,7 @@ class RedisTier:
             self._back_off(error)
 
     def _back_off(self, error: Exception) -> None:
-        logger.warning("Redis does not answer: %s", type(error).__name__)
+        logger.warning("Redis does not answer and is skipped for %g s: %s", BACKOFF_SECONDS, type(error).__name__)
         self._backoff_until = self._monotonic() + BACKOFF_SECONDS
         self._failed_at = time.time()
 

@@ -13,16 +13,16 @@ from models.config.server import Upstream
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])[ \r]")
 LONGEST_STATUS_LINE = 8192
-# Faults of this machine tell nothing about the upstream.
+# Errors of this machine say nothing about the upstream.
 _LOCAL_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
 
 
 class ProbeImpossible(Exception):
-    """This machine could not ask, so nothing is known."""
+    """The probe could not be made, so the upstream's state is unknown."""
 
 
 class ProbeResult(NamedTuple):
-    """Whether an address answered well, and when the certificate ends that it showed (Unix time)."""
+    """Whether an address is healthy, and when its certificate expires (Unix time)."""
 
     is_good: bool
     certificate_ends: float | None
@@ -30,7 +30,7 @@ class ProbeResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """How to ask: the request, the time it may take, and TLS as the requests of buyers have it."""
+    """The request of a probe, its timeout, and the TLS context that forwarded requests have too."""
 
     request: bytes
     seconds: float
@@ -38,7 +38,7 @@ class Probe:
     server_name: str | None
 
     async def run(self, host: str, port: int) -> ProbeResult:
-        """Ask one address. Raises ProbeImpossible."""
+        """Probe one address. Raises ProbeImpossible."""
         writer, ends = None, None
         try:
             async with asyncio.timeout(self.seconds):
@@ -53,7 +53,7 @@ class Probe:
             if error.errno in _LOCAL_ERRORS:
                 raise ProbeImpossible(error.strerror) from error
             return ProbeResult(False, ends)
-        except ValueError:  # no line at all, or a host name that cannot be one
+        except ValueError:  # an overlong status line, or an invalid host name
             return ProbeResult(False, ends)
         finally:
             if writer is not None:
@@ -63,7 +63,7 @@ class Probe:
 
 
 def build_probe(upstream: Upstream) -> Probe:
-    """Return how the upstream is to be asked. Raises OSError when a TLS file cannot be read."""
+    """Return the probe of an upstream. Raises OSError when a TLS file cannot be read."""
     url = urlsplit(upstream.url)
     tls = None
     if url.scheme == "https":
@@ -75,7 +75,7 @@ def build_probe(upstream: Upstream) -> Probe:
     return Probe(request.encode(), upstream.probe_timeout_seconds, tls, url.hostname if tls else None)
 
 
-async def probe_all(probe: Probe, places: tuple[tuple[str, int], ...]) -> dict[tuple[str, int], ProbeResult]:
-    """Ask every address at the same time. Raises ProbeImpossible when one could not be asked."""
-    answers = await asyncio.gather(*(probe.run(host, port) for host, port in places))
-    return dict(zip(places, answers, strict=True))
+async def probe_all(probe: Probe, addresses: tuple[tuple[str, int], ...]) -> dict[tuple[str, int], ProbeResult]:
+    """Probe all addresses concurrently. Raises ProbeImpossible when one could not be probed."""
+    results = await asyncio.gather(*(probe.run(host, port) for host, port in addresses))
+    return dict(zip(addresses, results, strict=True))

@@ -1,10 +1,10 @@
-"""The one active prober. Each worker stands by; the one that holds a lease in PostgreSQL asks the upstream.
+"""Prober of the upstream: of all workers, the one that holds a lease in PostgreSQL probes and records outages.
 
 1. The lease is renewed with each probe. When its worker dies, it expires, and another worker takes it at its next try;
-   a worker that stops gives it back.
+   a worker that stops releases it.
 2. The outage record is written in the transaction that renews the lease, so that a prober that lost the lease without
    noticing cannot write.
-3. The last word is left in Redis, for `addon.upstream_health.status` in every worker and for the portal.
+3. The last result is stored in Redis, for `addon.upstream_health.status` in every worker and for the portal.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ LEASE = "upstream-prober"
 
 
 class Prober:
-    """This worker's candidacy. Its blocking calls run in one thread, over one connection."""
+    """This worker's prober, active while it holds the lease. Blocking calls run in one thread, over one connection."""
 
     def __init__(self, settings: Settings, redis: Redis, *, in_maintenance: Callable[[], bool] = lambda: False) -> None:
         self._upstream = settings.upstream
@@ -50,30 +50,30 @@ class Prober:
         self._previous_failed_at: datetime | None = None
 
     async def run(self) -> None:
-        """Stand by, and probe while this worker is the one, until cancelled."""
-        is_silent = False
+        """Try to take the lease, and probe while holding it, until cancelled."""
+        is_failing = False
         while True:
             try:
                 is_elected = await self._in_thread(self._take_lease)
-                is_silent = False
+                is_failing = False
                 if is_elected:
                     logger.info("this worker probes the upstream")
                     await self._run_probes()
             except (SQLAlchemyError, ProbeImpossible) as error:
-                if not is_silent:
+                if not is_failing:
                     logger.warning("this worker does not probe the upstream: %s", type(error).__name__)
-                is_silent = True
+                is_failing = True
             except Exception:
-                logger.exception("the prober failed; it goes on")
+                logger.exception("the prober failed; it is restarted")
             else:
                 await asyncio.sleep(LEASE_RETRY_SECONDS)
                 continue
-            # Whatever went wrong, another worker may do better.
+            # Another worker may be able to probe.
             await self._in_thread(self._release_lease)
             await asyncio.sleep(LEASE_RETRY_SECONDS)
 
     async def close(self) -> None:
-        """Let another worker take over."""
+        """Release the lease and close the connection."""
         await self._in_thread(self._release_lease)
         await self._in_thread(self._engine.dispose)
         self._thread.shutdown(wait=False)
@@ -83,7 +83,7 @@ class Prober:
         started, clock_started = clock.now(), time.monotonic()
         answers = await probe_all(self._probe, self._upstream.endpoints)
         took = time.monotonic() - clock_started
-        # Maintenance takes the buyers' time as an outage does, so it is recorded, and credited, as one.
+        # Maintenance mode is recorded and credited as an outage, because tokens cannot be used either.
         is_good = any(answer.is_good for answer in answers.values()) and not self._in_maintenance()
         is_up = await self._in_thread(lambda: self._record(is_good, started))
         addresses = {f"{host}:{port}": answer.is_good for (host, port), answer in answers.items()}
@@ -93,7 +93,7 @@ class Prober:
         try:
             await self._redis.set(STATE_KEY, state.as_json(), px=self._upstream.probe_gap)
         except (RedisError, OSError) as error:
-            logger.info("the upstream's state stays out of Redis: %s", type(error).__name__)
+            logger.info("the upstream's state cannot be stored in Redis: %s", type(error).__name__)
 
     async def _run_probes(self) -> None:
         self._previous_failed_at = None
@@ -111,12 +111,12 @@ class Prober:
             return leases.hold(session, LEASE, self._id, self._upstream.probe_lease)
 
     def _release_lease(self) -> None:
-        """Give the lease back; a database that does not answer lets it expire."""
+        """Release the lease; when the database does not answer, it expires."""
         with contextlib.suppress(SQLAlchemyError), self._sessions.begin() as session:
             leases.release(session, LEASE, self._id)
 
     def _record(self, is_good: bool, moment: datetime) -> bool:
-        """Write the probe down; returns whether the upstream counts as up."""
+        """Record a probe; returns whether the upstream counts as up."""
         gap = self._upstream.probe_gap
         with self._sessions.begin() as session:
             if not leases.hold(session, LEASE, self._id, self._upstream.probe_lease):
@@ -125,10 +125,12 @@ class Prober:
                 closed = outages.note_success(session, moment=clock.now(), gap=gap)
                 self._previous_failed_at = None
                 if closed is not None:
-                    logger.warning("the outage of the upstream is over; it began at %s", closed.opened_at)
+                    logger.warning("the upstream's outage has ended; it began at %s", closed.opened_at)
                 return True
-            held = outages.note_failure(session, previous_failed_at=self._previous_failed_at, failed_at=moment, gap=gap)
-            if held is not None and held.opened_at == self._previous_failed_at:
-                logger.warning("the upstream is out since %s", held.opened_at)
+            opened = outages.note_failure(
+                session, previous_failed_at=self._previous_failed_at, failed_at=moment, gap=gap
+            )
+            if opened is not None and opened.opened_at == self._previous_failed_at:
+                logger.warning("the upstream is down since %s", opened.opened_at)
             self._previous_failed_at = moment
-            return held is None
+            return opened is None

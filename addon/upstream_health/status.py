@@ -1,4 +1,4 @@
-"""Upstream status of a worker: the last health check from Redis, or the outage record without Redis."""
+"""Upstream status in each worker: the last health check from Redis, or the outage record without Redis."""
 
 import asyncio
 import logging
@@ -16,12 +16,12 @@ from models.services.gateway.outages import STATE_KEY, UpstreamState, state_from
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL_SECONDS = 1.0
-# The database is asked less often: it is the last resort, and every worker falls back to it at once.
+# The database is polled less often: without Redis, all workers poll it.
 RECORD_SECONDS = 5.0
 
 
 class UpstreamStatus:
-    """Keeps `is_up` true: None while nobody has probed lately. Addresses that fail are tried last by requests."""
+    """Polls the status: `is_up` is None without a recent probe. Requests try addresses that fail the probe last."""
 
     def __init__(self, settings: Settings, redis: Redis, database: TokenDatabase, upstream: Upstream) -> None:
         self._settings = settings.upstream
@@ -33,16 +33,16 @@ class UpstreamStatus:
         self.is_up: bool | None = None
 
     async def watch(self) -> None:
-        """Look again and again until cancelled."""
+        """Poll until cancelled."""
         while True:
             try:
                 await self.refresh()
             except Exception:
-                logger.exception("the upstream's state cannot be read; the next look goes on")
+                logger.exception("the upstream's state cannot be read; it is retried")
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
 
     async def refresh(self) -> None:
-        """Take in the prober's last word."""
+        """Read and apply the prober's last result."""
         try:
             state = state_from_json(await self._redis.get(STATE_KEY), self._settings.url)
         except (RedisError, OSError):
@@ -56,29 +56,29 @@ class UpstreamStatus:
             self.is_up = await self._read_outage_record()
 
     async def _read_outage_record(self) -> bool | None:
-        """Ask the outage record. That no outage is open does not say that anybody has probed."""
+        """Return False during a recorded outage, else None: without an outage, a recent probe is not proven."""
 
-        def ask() -> bool:
+        def read() -> bool:
             with self._database.factory() as session:
                 return outages.current_outage(session, self._settings.probe_gap) is not None
 
         try:
-            return False if await self._database.run(ask, "outage") else None
+            return False if await self._database.run(read, "outage") else None
         except DatabaseUnavailable:
             return None
 
     def _mark_addresses(self, state: UpstreamState) -> None:
-        """Let requests try addresses last that do not answer the prober.
+        """Let requests try addresses last that fail the probe.
 
-        One that answers again is trusted again, once: that the prober reaches it says nothing of this worker's own way.
+        An address that recovers is marked as reachable once only: the prober may reach it when this worker does not.
         """
         now = time.monotonic()
         for address in self._upstream.addresses:
             host, port = address
-            answers = state.addresses.get(f"{host}:{port}")
-            if answers is False:
+            is_good = state.addresses.get(f"{host}:{port}")
+            if is_good is False:
                 self._failing.add(address)
                 self._upstream.mark_failed(address, now)
-            elif answers and address in self._failing:
+            elif is_good and address in self._failing:
                 self._failing.discard(address)
                 self._upstream.mark_reachable(address)

@@ -61,7 +61,7 @@ def test_24_many_idle_clients_neither_block_others_nor_disconnect_the_listener(
             for _ in range(20):  # A new connection takes the low number that the listener had.
                 stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
                 time.sleep(0.02)
-            wait_until(lambda: b"hears the database again" in log.read_bytes(), seconds=5)
+            wait_until(lambda: b"the invalidation listener is connected again" in log.read_bytes(), seconds=5)
             time.sleep(1)
             assert proxy.get("/", owned.secret).status == 200
             with factory.begin() as session:

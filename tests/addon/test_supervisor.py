@@ -62,7 +62,7 @@ class Supervised:
 
     def rolls(self) -> int:
         """How many rolls have ended."""
-        return self.log().count("all workers are new")
+        return self.log().count("all workers were replaced")
 
     def stop(self) -> None:
         process = getattr(self, "process", None)
@@ -208,7 +208,7 @@ def test_a_worker_that_dies_comes_back_and_its_clients_are_served_meanwhile(last
         assert lasting.proxy().get("/certificates/filter", lasting.secret).status == 200
     wait_until(lambda: len(lasting.workers()) == 2 and one not in lasting.workers())
     assert other in lasting.workers()
-    assert f"worker 1 (pid {one}) was killed by SIGKILL; another one starts in 0.2 s" in lasting.log()
+    assert f"worker 1 (pid {one}) was killed by SIGKILL; it is restarted in 0.2 s" in lasting.log()
 
 
 def test_a_worker_that_hangs_does_not_keep_its_share_waiting(lasting: Supervised) -> None:
@@ -276,7 +276,7 @@ def test_wrong_settings_are_not_rolled_out(prepared: Supervised, tmp_path: Path)
     before = prepared.workers()
     file.write_text("[proxy]\nport = 'no port'\n")
     prepared.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "nothing is rolled, because the settings are wrong" in prepared.log())
+    wait_until(lambda: "no rolling restart, because the settings are wrong" in prepared.log())
     assert prepared.workers() == before
     assert prepared.secret not in prepared.log()
 
@@ -331,7 +331,7 @@ def test_a_worker_that_can_never_serve_ends_the_supervisor_at_once(prepared: Sup
     prepared.spawn()
     assert prepared.process.wait(timeout=30) == 1
     assert "upstream.url: is required" in prepared.log()
-    assert "ended with exit code 1 before it served" in prepared.log()
+    assert "ended with exit code 1 before it was ready" in prepared.log()
 
 
 def test_a_signal_to_open_the_logs_anew_ends_nobody(lasting: Supervised) -> None:

@@ -25,7 +25,7 @@ from models.services.actor import PLATFORM
 from models.services.crypto import secrets
 from models.services.crypto.secrets import Purpose
 from models.services.tokens import browser_access, revocation
-from tests.addon.browsers import ENTER, cookie_of, log_in, submit_ticket, shown_ticket, ticket_for
+from tests.addon.browsers import ENTER, cookie_of, log_in, shown_ticket, submit_ticket, ticket_for
 from tests.addon.conftest import Owned, SharedWorker, sell
 from tests.addon.processes import Proxy, Reply
 
@@ -143,7 +143,9 @@ def test_a_used_an_expired_and_a_made_up_ticket_get_a_kind_page(
 
 def test_the_page_speaks_the_browsers_language(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     ticket = ticket_for(committed[1], committed[0], owned)
-    assert "Открыть в этом браузере?" in open_link(proxy, ticket, Accept_Language="ru-RU,ru;q=0.9,en;q=0.8").body.decode()
+    assert (
+        "Открыть в этом браузере?" in open_link(proxy, ticket, Accept_Language="ru-RU,ru;q=0.9,en;q=0.8").body.decode()
+    )
     page = open_link(proxy, ticket, Accept_Language="de")
     assert b"Open in this browser?" in page.body
     assert "Accept-Language" in page.headers["Vary"]

@@ -91,7 +91,11 @@ def test_latency_is_until_the_reply_begins_or_without_one_until_the_end() -> Non
 
 def test_the_upstreams_time_is_from_its_request_to_its_reply_and_only_of_what_it_answered() -> None:
     counters = Counters()
-    answered, unanswered, refused = ended_exchange(seconds=0.4), ended_exchange(seconds=0.4, status=504, code="upstream_timeout"), ended_exchange()
+    answered, unanswered, refused = (
+        ended_exchange(seconds=0.4),
+        ended_exchange(seconds=0.4, status=504, code="upstream_timeout"),
+        ended_exchange(),
+    )
     answered.forwarded = answered.first_byte - 0.1
     unanswered.forwarded, unanswered.first_byte = 100.1, 0.0
     for exchange in (answered, unanswered, refused):
