@@ -1,7 +1,7 @@
 """Publisher thread: appends redacted flows to a Redis stream, for `./zenzefi inspect`.
 
-The queue is bounded, and flows are dropped rather than waited for. The stream is bounded in flows and, because each flow
-is, in bytes. While Redis is down, queued flows are lost and nothing else.
+The queue is bounded: flows that do not fit are dropped. The stream is bounded in flows and, because each flow is, in
+bytes. While Redis is down, queued flows are lost and nothing else.
 """
 
 import contextlib

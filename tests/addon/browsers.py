@@ -1,4 +1,4 @@
-"""What a browser does at the proxy's way in, as functions."""
+"""Steps of a browser at the login endpoint."""
 
 import re
 from urllib.parse import urlencode
@@ -20,7 +20,7 @@ def ticket_for(factory: Sessions, settings: Settings, owned: Owned) -> str:
 
 
 def submit_ticket(proxy: Proxy, ticket: str, **headers: str) -> Reply:
-    """Send the form of the confirm page; by default as a browser does from that page."""
+    """Send the form of the confirmation page; by default with a browser's headers."""
     sent = {
         "Content_Type": "application/x-www-form-urlencoded",
         "Sec_Fetch_Site": "same-origin",
@@ -32,18 +32,18 @@ def submit_ticket(proxy: Proxy, ticket: str, **headers: str) -> Reply:
 
 
 def cookie_of(reply: Reply) -> str:
-    """Return what the browser sends from now on."""
+    """Return the cookie that the browser sends from now on."""
     assert reply.status == 303, reply.body
     return reply.headers["Set-Cookie"].partition(";")[0]
 
 
 def log_in(proxy: Proxy, factory: Sessions, settings: Settings, owned: Owned, **headers: str) -> str:
-    """Go in with a fresh ticket and return the cookie."""
+    """Log in with a new ticket and return the cookie."""
     return cookie_of(submit_ticket(proxy, ticket_for(factory, settings, owned), **headers))
 
 
 def shown_ticket(page: Reply) -> str:
-    """Return the ticket in the confirm page's form."""
+    """Return the ticket in the form of the confirmation page."""
     found = re.search(rb'name="ticket" value="([A-Za-z0-9_-]{64})"', page.body)
     assert found is not None, page.body
     return found[1].decode()

@@ -1,4 +1,4 @@
-"""A gate on a real database, and a buyer with a token."""
+"""Fixtures of the gateway's tests: a gate on a real database, a buyer with a token, real workers."""
 
 import asyncio
 import uuid
@@ -35,7 +35,7 @@ from tests.conftest import make_user
 
 @dataclass
 class Owned:
-    """Somebody with a token, committed for all to see."""
+    """A user and their token, committed to the database."""
 
     user: User
     token: AccessToken
@@ -43,7 +43,7 @@ class Owned:
 
 
 def sell(factory: Sessions, settings: Settings, name: str, *, scope: str = "full", hours: int = 1) -> Owned:
-    """Make a buyer with 1000 ZNC, whose name is made unique, and sell a token."""
+    """Create a buyer with a unique name and 1000 ZNC, and sell them a token."""
     with factory.begin() as session:
         user = make_user(session, f"{name}-{uuid.uuid4().hex[:8]}", balance="1000")
         token, secret = token_purchase.purchase(
@@ -55,7 +55,7 @@ def sell(factory: Sessions, settings: Settings, name: str, *, scope: str = "full
 def attributes(
     secret: str | None, *, path: bytes = b"/", method: str = "GET", device: str | None = None
 ) -> RequestAttributes:
-    """A request as the gate sees it."""
+    """Return the attributes of a request."""
     credential = None if secret is None else Credential(secret, "x-access-token")
     return RequestAttributes("127.0.0.1", method, path, credential, device, "pytest")
 
@@ -67,7 +67,7 @@ def make_lookup(
     monotonic: Callable[[], float] = monotonic,
     redis_tier: RedisTier | None = None,
 ) -> TokenLookup:
-    """A look-up; without `redis_tier` it has no Redis, so that it always asks the database."""
+    """Return a look-up; without `redis_tier` its Redis is unreachable, so that it always asks the database."""
     redis_tier = redis_tier or RedisTier(Redis.from_url("redis://127.0.0.1:1"))
     grace = settings.proxy.grace_seconds
     return TokenLookup(memory_tier, redis_tier, database, grace_seconds=grace, monotonic=monotonic)
@@ -82,7 +82,7 @@ def make_gate(
     redis_tier: RedisTier | None = None,
     counters: Counters | None = None,
 ) -> Gate:
-    """A gate on a look-up of its own."""
+    """Return a gate on a look-up of its own."""
     lookup = make_lookup(settings, database, memory_tier, monotonic, redis_tier)
     limits = settings.limits
     return Gate(
@@ -99,7 +99,7 @@ def make_gate(
 
 @dataclass
 class Gated:
-    """A gate with what stands behind it."""
+    """A gate with its cache and database."""
 
     settings: Settings
     factory: Sessions
@@ -116,7 +116,7 @@ class Gated:
 
 @pytest.fixture
 def gated(committed: tuple[Settings, Sessions]) -> Iterator[Gated]:
-    """A gate whose map is trusted, as if its listener heard."""
+    """A gate whose cache lease holds, as if its listener were connected."""
     settings, factory = committed
     token_database, memory_tier = TokenDatabase(settings), MemoryTier(100)
     memory_tier.connected()
@@ -146,7 +146,7 @@ def proxy(committed: tuple[Settings, Sessions], upstream: str, environment: dict
 
 @dataclass(frozen=True)
 class SharedWorker:
-    """One worker that serves a whole file of tests, and the database behind it."""
+    """One worker for all tests of a module, and its database."""
 
     committed: tuple[Settings, Sessions]
     proxy: Proxy
@@ -156,7 +156,7 @@ class SharedWorker:
 def shared_worker(
     make_database: Callable[[], str], upstream: str, environment: dict[str, str]
 ) -> Iterator[SharedWorker]:
-    """A worker for tests that leave it as they found it: starting one takes longer than most of them."""
+    """A worker for tests that do not change it: starting one takes longer than most of them."""
     settings = config.load_settings({**environment, "DATABASE_URL": make_database()})
     engine, port = database.connect(settings.database), free_port()
     proxy = Proxy(port, proxy_environment(settings, environment["REDIS_URL"], upstream, port))

@@ -1,4 +1,4 @@
-"""Exchanges that are over, as the layer hands them to the policy."""
+"""Finished exchanges, as the HTTP layer passes them to the policy."""
 
 import uuid
 from datetime import timedelta
@@ -10,7 +10,7 @@ from models.services.gateway.token_lookup import TokenSnapshot
 
 
 def make_snapshot(prefix: str = "Abc12345") -> TokenSnapshot:
-    """A token that was looked up."""
+    """Return the snapshot of a valid token."""
     return TokenSnapshot(
         token_id=uuid.uuid4(),
         user_id=uuid.uuid4(),
@@ -32,7 +32,7 @@ def make_snapshot(prefix: str = "Abc12345") -> TokenSnapshot:
 def ended_exchange(
     path: bytes | None = b"/certificates", *, status: int = 200, code: str = "", seconds: float = 0.02
 ) -> Exchange:
-    """An exchange that took so long; without a path its request was malformed."""
+    """Return an exchange that took so many seconds; without a path its request was malformed."""
     exchange = Exchange("0123456789abcdef-1", 100.0)
     if path is not None:
         exchange.request = RequestHead("GET", path, b"secret=query", False, Headers(b"", [], {}))

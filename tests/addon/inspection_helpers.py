@@ -1,4 +1,4 @@
-"""The viewer of `./zenzefi inspect` as a real process, and what it shows."""
+"""The viewer of `./zenzefi inspect` as a real process."""
 
 import http.client
 import json
@@ -17,7 +17,7 @@ from tests.addon.processes import ROOT, Reply, free_port
 
 @dataclass
 class Viewer:
-    """A running mitmweb of ours."""
+    """A running `./zenzefi inspect`."""
 
     process: "subprocess.Popen[str]"
     port: int
@@ -26,7 +26,7 @@ class Viewer:
     def ask(
         self, path: str, method: str = "GET", *, password: str | None = None, body: bytes | None = None, **headers: str
     ) -> Reply:
-        """Ask its API, with its password unless another one is given."""
+        """Send a request to its API, with its password unless another one is given."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         sent = {"Authorization": f"Bearer {self.password if password is None else password}", **headers}
         try:
@@ -37,7 +37,7 @@ class Viewer:
             connection.close()
 
     def flows(self) -> list[dict[str, Any]]:
-        """Return what is in the list."""
+        """Return the flows in its list."""
         found: list[dict[str, Any]] = json.loads(self.ask("/flows").body)
         return found
 
@@ -51,7 +51,7 @@ class Viewer:
 
 @contextmanager
 def viewer(environment: Mapping[str, str], data: Path) -> Iterator[Viewer]:
-    """Start it and wait until it answers."""
+    """Start the viewer and wait until it answers."""
     port = free_port()
     command = [sys.executable, "-m", "ops.inspect", "--port", str(port), "--data", str(data)]
     process = subprocess.Popen(command, cwd=ROOT, env=dict(environment), stdout=subprocess.PIPE, text=True)

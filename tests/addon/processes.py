@@ -25,7 +25,7 @@ def free_port() -> int:
 
 @dataclass
 class Reply:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: http.client.HTTPMessage

@@ -1,4 +1,4 @@
-"""The engine under mitmproxy's stock tools, and TLS that ends at the worker."""
+"""The addon script in mitmproxy's own tools, TLS terminated by the worker, and operators' observer scripts."""
 
 import os
 import shutil
@@ -71,7 +71,7 @@ def served_certificate(port: int) -> bytes:
         return connection.getpeercert(binary_form=True) or b""
 
 
-def test_a_worker_ends_tls_and_takes_a_new_certificate_up(
+def test_a_worker_terminates_tls_and_reloads_a_new_certificate(
     committed: tuple[Settings, Sessions], upstream: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
     first, second = issue(tmp_path, "one", "proxy.example"), issue(tmp_path, "two", "proxy.example")
@@ -127,7 +127,7 @@ def test_an_operators_script_sees_redacted_flows_and_changes_nothing(
     proxy.start_worker()
     try:
         deadline = time.monotonic() + 10
-        # The script is loaded when the worker runs already, and found at the next look.
+        # The script is loaded while the worker runs, and detected at the next sweep.
         seen = script.with_suffix(".seen")
         while not (seen.exists() and seen.read_text().endswith("\n")):
             assert proxy.get("/certificates/filter", owned.secret).status == 200

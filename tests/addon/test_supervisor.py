@@ -1,4 +1,4 @@
-"""A real supervisor with real workers: what dies comes back, a roll loses nobody, and nothing is left behind."""
+"""Supervisor with real workers: restarts after a crash, rolling restarts without a lost request, orderly shutdown."""
 
 import contextlib
 import http.client
@@ -37,7 +37,7 @@ class Supervised:
     process: subprocess.Popen[bytes] = field(init=False)
 
     def start(self) -> None:
-        """Start it and wait until all workers serve."""
+        """Start it and wait until all workers are ready."""
         self.spawn()
         wait_until(lambda: self.workers() or self.process.poll() is not None, 60)
         assert self.process.poll() is None, self.log()
@@ -49,7 +49,7 @@ class Supervised:
             )
 
     def workers(self) -> list[int]:
-        """The process ids of those that serve."""
+        """Return the process ids of the ready workers."""
         with contextlib.suppress(FileNotFoundError):
             return list(json.loads((self.folder / "workers").read_text())["workers"])
         return []
@@ -60,8 +60,8 @@ class Supervised:
     def proxy(self) -> Proxy:
         return Proxy(self.port, self.environment)
 
-    def rolls(self) -> int:
-        """How many rolls have ended."""
+    def rolling_restarts(self) -> int:
+        """Return how many rolling restarts have ended."""
         return self.log().count("all workers were replaced")
 
     def stop(self) -> None:
@@ -75,7 +75,7 @@ class Supervised:
 
 
 def prepare(settings: Settings, factory: Sessions, redis_url: str, upstream: str, folder: Path) -> Supervised:
-    """Settings for a supervisor of two workers, and a token; it is not started yet."""
+    """Prepare a supervisor of two workers and a token, without starting it."""
     port = free_port()
     variables = proxy_environment(settings, redis_url, upstream, port) | {
         "ZENZEFI_PROXY__WORKERS": "2",
@@ -89,7 +89,7 @@ def prepare(settings: Settings, factory: Sessions, redis_url: str, upstream: str
 def prepared(
     committed: tuple[Settings, Sessions], upstream: str, environment: dict[str, str], tmp_path: Path
 ) -> Iterator[Supervised]:
-    """One that the test starts itself."""
+    """A supervisor that the test starts itself."""
     supervised = prepare(*committed, environment["REDIS_URL"], upstream, tmp_path)
     yield supervised
     supervised.stop()
@@ -97,7 +97,7 @@ def prepared(
 
 @pytest.fixture
 def supervised(prepared: Supervised) -> Supervised:
-    """One that runs and may be ended."""
+    """A running supervisor that the test may stop."""
     prepared.start()
     return prepared
 
@@ -171,13 +171,13 @@ class Visitors:
 
 
 def test_a_roll_under_load_replaces_every_worker_and_loses_no_connection(lasting: Supervised) -> None:
-    before, rolls = lasting.workers(), lasting.rolls()
+    before, restarts = lasting.workers(), lasting.rolling_restarts()
     with Visitors(lasting, fresh=6, kept=4) as visitors:
         for _ in range(2):
             old = set(lasting.workers())
             lasting.process.send_signal(signal.SIGHUP)
             wait_until(lambda old=old: not old & set(lasting.workers()), 60)  # type: ignore[misc]
-        wait_until(lambda: lasting.rolls() == rolls + 2)
+        wait_until(lambda: lasting.rolling_restarts() == restarts + 2)
     assert set(visitors.seen) == {"200"}
     assert visitors.seen["200"] > 100
     assert len(lasting.workers()) == 2
@@ -186,7 +186,7 @@ def test_a_roll_under_load_replaces_every_worker_and_loses_no_connection(lasting
 
 def test_a_request_that_runs_outlives_the_roll_of_its_worker(lasting: Supervised) -> None:
     answers: list[int] = []
-    rolls = lasting.rolls()
+    restarts = lasting.rolling_restarts()
     threads = [
         threading.Thread(target=lambda: answers.append(lasting.proxy().get("/slow?seconds=3", lasting.secret).status))
         for _ in range(4)
@@ -198,10 +198,10 @@ def test_a_request_that_runs_outlives_the_roll_of_its_worker(lasting: Supervised
     for thread in threads:
         thread.join()
     assert answers == [200] * 4
-    wait_until(lambda: lasting.rolls() == rolls + 1)
+    wait_until(lambda: lasting.rolling_restarts() == restarts + 1)
 
 
-def test_a_worker_that_dies_comes_back_and_its_clients_are_served_meanwhile(lasting: Supervised) -> None:
+def test_a_worker_that_dies_is_restarted_and_its_clients_are_served_meanwhile(lasting: Supervised) -> None:
     one, other = lasting.workers()
     os.kill(one, signal.SIGKILL)
     for _ in range(8):  # new connections go to both sockets, the dead one's included
@@ -211,7 +211,7 @@ def test_a_worker_that_dies_comes_back_and_its_clients_are_served_meanwhile(last
     assert f"worker 1 (pid {one}) was killed by SIGKILL; it is restarted in 0.2 s" in lasting.log()
 
 
-def test_a_worker_that_hangs_does_not_keep_its_share_waiting(lasting: Supervised) -> None:
+def test_connections_of_a_worker_that_hangs_are_accepted_by_another(lasting: Supervised) -> None:
     hanging, _ = lasting.workers()
     os.kill(hanging, signal.SIGSTOP)
     try:
@@ -232,7 +232,7 @@ def test_sigterm_drains_and_leaves_nothing_behind(supervised: Supervised) -> Non
     wait_until(lambda: connections(supervised.port))
     workers = supervised.workers()
     supervised.process.terminate()
-    # Who comes now is refused at once, so that he can go elsewhere, and does not wait for the end of the drain.
+    # New connections are refused at once, so that a load balancer tries another instance, not at the end of the drain.
     wait_until(lambda: not listeners(supervised.port))
     assert answers == []
     assert supervised.process.wait(timeout=20) == 0
@@ -281,7 +281,7 @@ def test_wrong_settings_are_not_rolled_out(prepared: Supervised, tmp_path: Path)
     assert prepared.secret not in prepared.log()
 
 
-def test_a_port_that_somebody_has_is_one_sentence_even_if_he_would_share_it(prepared: Supervised) -> None:
+def test_a_port_in_use_is_one_line_on_standard_error_even_if_it_can_be_shared(prepared: Supervised) -> None:
     for share in (False, True):
         with socket.socket() as other:
             if share:
@@ -304,7 +304,7 @@ def test_a_port_that_somebody_has_is_one_sentence_even_if_he_would_share_it(prep
 
 @pytest.mark.parametrize("key", ["proxy.tls_certificate", "upstream.client_certificate", "upstream.ca_file"])
 @pytest.mark.parametrize("module", ["addon.supervisor", "addon.worker"])
-def test_a_file_for_tls_that_cannot_be_used_is_one_sentence_with_its_key(
+def test_an_unusable_tls_file_is_one_line_on_standard_error_with_its_key(
     prepared: Supervised, tmp_path: Path, key: str, module: str
 ) -> None:
     (tmp_path / "empty.pem").touch()
@@ -326,7 +326,7 @@ def test_a_file_for_tls_that_cannot_be_used_is_one_sentence_with_its_key(
         assert done.stderr.count("\n") == 1
 
 
-def test_a_worker_that_can_never_serve_ends_the_supervisor_at_once(prepared: Supervised) -> None:
+def test_a_worker_that_never_becomes_ready_ends_the_supervisor_at_once(prepared: Supervised) -> None:
     prepared.environment["ZENZEFI_UPSTREAM__URL"] = ""
     prepared.spawn()
     assert prepared.process.wait(timeout=30) == 1
@@ -334,7 +334,7 @@ def test_a_worker_that_can_never_serve_ends_the_supervisor_at_once(prepared: Sup
     assert "ended with exit code 1 before it was ready" in prepared.log()
 
 
-def test_a_signal_to_open_the_logs_anew_ends_nobody(lasting: Supervised) -> None:
+def test_a_signal_to_reopen_the_logs_ends_no_process(lasting: Supervised) -> None:
     before = lasting.workers()
     os.kill(lasting.process.pid, signal.SIGUSR1)
     time.sleep(0.5)

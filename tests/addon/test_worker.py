@@ -1,4 +1,4 @@
-"""A real worker on a real socket with a real upstream and a real database."""
+"""One real worker with a real upstream and database: admission, counts, aborted connections, drain."""
 
 import contextlib
 import hashlib
@@ -41,7 +41,7 @@ def committed(shared_worker: SharedWorker) -> Committed:
 
 @pytest.fixture
 def proxy(shared_worker: SharedWorker) -> Iterator[Proxy]:
-    """The file's worker, alone again after the test."""
+    """The module's worker; workers that a test added are stopped after it."""
     yield shared_worker.proxy
     shared_worker.proxy.keep_one()
 
@@ -69,7 +69,7 @@ def test_requests_and_body_bytes_are_counted_exactly(proxy: Proxy, committed: Co
     wait_for(lambda: counted(factory, owned.token.id), Usage(3, 300_000, 1_000_000 + len(upload.body), 1))
 
 
-def test_what_a_request_began_is_found_by_its_id(proxy: Proxy, committed: Committed, owned: Owned) -> None:
+def test_the_audit_entries_of_a_request_are_found_by_its_id(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     first, second = proxy.get("/echo", owned.secret), proxy.get("/echo", owned.secret)
     with committed[1]() as session:
         ids = [first.headers["X-Request-ID"], second.headers["X-Request-ID"]]
@@ -78,11 +78,11 @@ def test_what_a_request_began_is_found_by_its_id(proxy: Proxy, committed: Commit
             AuditAction.TOKEN_ACTIVATED,
             AuditAction.SESSION_OPENED,
         }
-        # Only the first use writes rows.
+        # Only the activation writes entries.
         assert session.scalars(select(AuditEntry).where(AuditEntry.request_id == ids[1])).all() == []
 
 
-def test_no_secret_and_no_identity_of_the_clients_own_reaches_the_upstream(proxy: Proxy, owned: Owned) -> None:
+def test_no_secret_and_no_identity_header_of_the_client_reaches_the_upstream(proxy: Proxy, owned: Owned) -> None:
     reply = proxy.get(
         "/echo",
         owned.secret,
@@ -143,7 +143,7 @@ def test_a_revoked_token_and_a_disabled_user_are_refused_within_a_second_on_ever
             assert proxy.get("/certificates/filter", secret).status == 401
 
 
-def test_a_refusal_never_starts_the_clock(proxy: Proxy, committed: Committed, owned: Owned) -> None:
+def test_a_refusal_never_activates_a_token(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     settings, factory = committed
     narrow = sell(factory, settings, "narrow", scope="certificates_only")
     assert proxy.get("/users/currentUser", narrow.secret).status == 403
@@ -156,7 +156,7 @@ def test_a_refusal_never_starts_the_clock(proxy: Proxy, committed: Committed, ow
         assert session.scalars(select(ProxySession).where(ProxySession.token_id.in_(both))).all() == []
 
 
-def test_an_unreachable_upstream_is_a_clear_502_and_starts_nothing(
+def test_an_unreachable_upstream_is_a_502_and_activates_nothing(
     committed: Committed, proxy: Proxy, owned: Owned
 ) -> None:
     _, factory = committed
@@ -185,7 +185,7 @@ def test_two_devices_at_the_same_instant_on_a_fresh_token(proxy: Proxy, committe
     assert {f"device-{n}" for n in winners} == {held.device_id}
 
 
-def test_sigterm_loses_no_count_and_cuts_no_request(proxy: Proxy, committed: Committed, owned: Owned) -> None:
+def test_sigterm_loses_no_count_and_aborts_no_request(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     _, factory = committed
     ending = proxy.beside()
     worker = ending.start_worker()
@@ -208,14 +208,14 @@ def test_health_needs_no_token_and_reserved_addresses_never_reach_the_upstream(p
         assert proxy.get(path, owned.secret).status == 404
 
 
-def test_the_compatibility_prefix_is_taken_off_and_compression_is_not_asked_for(proxy: Proxy, owned: Owned) -> None:
+def test_the_compatibility_prefix_is_removed_and_compression_is_not_requested(proxy: Proxy, owned: Owned) -> None:
     reply = proxy.get("/api/v1/proxy/echo?a=1&a=%2F", owned.secret, Accept_Encoding="gzip, br")
     seen = json.loads(reply.body)
     assert seen["path"] == "/echo?a=1&a=%2F"
     assert dict(seen["headers"])["Accept-Encoding"] == "identity"
 
 
-def test_a_notice_that_nobody_understands_makes_a_worker_deaf_to_no_other(
+def test_a_malformed_invalidation_message_does_not_stop_the_listener(
     proxy: Proxy, committed: Committed, owned: Owned
 ) -> None:
     settings, factory = committed
@@ -230,32 +230,32 @@ def test_a_notice_that_nobody_understands_makes_a_worker_deaf_to_no_other(
     wait_for(lambda: proxy.get("/certificates/filter", owned.secret).status, 401)
 
 
-def looked_at_again(proxy: Proxy) -> int:
-    """How often workers have asked the database about tokens in use."""
+def rechecks(proxy: Proxy) -> int:
+    """Return how often workers have asked the database about tokens in use."""
     found = re.search(
         rb'db_query_duration_seconds_count{query_type="tokens"} (\d+)', proxy.get("/_zenzefi/metrics").body
     )
     return int(found[1]) if found else 0
 
 
-def test_what_the_database_could_not_say_of_a_changed_token_is_asked_again(
+def test_a_recheck_that_the_database_did_not_answer_is_retried(
     proxy: Proxy, committed: Committed, owned: Owned
 ) -> None:
     _, factory = committed
     hasty = proxy.beside(DATABASE__LOCK_TIMEOUT_MS="50")
     hasty.start_worker()
     head = f"GET /sse?count=1000&interval=1 HTTP/1.1\r\nHost: x\r\nX-Access-Token: {owned.secret}\r\n\r\n"
-    notice = {"token": str(owned.token.id), "hashes": [owned.token.secret_hash.hex()], "version": 1}
+    message = {"token": str(owned.token.id), "hashes": [owned.token.secret_hash.hex()], "version": 1}
     try:
         with hasty.connect() as busy:
             busy.sendall(head.encode())
             assert busy.recv(65536).startswith(b"HTTP/1.1 200")
-            before = looked_at_again(hasty)
+            before = rechecks(hasty)
             with factory.begin() as session, factory() as other:
                 session.execute(text("LOCK TABLE access_tokens IN ACCESS EXCLUSIVE MODE"))
-                other.execute(select(func.pg_notify(CHANNEL, json.dumps(notice))))
+                other.execute(select(func.pg_notify(CHANNEL, json.dumps(message))))
                 other.commit()
-                wait_for(lambda: looked_at_again(hasty) > before, True, seconds=20)
+                wait_for(lambda: rechecks(hasty) > before, True, seconds=20)
                 ended = {"revoked_at": clock.now(), "refund_amount": 0}
                 session.execute(update(AccessToken).where(AccessToken.id == owned.token.id).values(ended))
             with contextlib.suppress(ConnectionResetError):
@@ -266,7 +266,7 @@ def test_what_the_database_could_not_say_of_a_changed_token_is_asked_again(
 
 
 @pytest.mark.parametrize("path", ["/slow?seconds=30", "/sse?count=1000&interval=1"])
-def test_what_is_under_way_is_cut_when_its_token_is_revoked(
+def test_open_connections_are_aborted_when_their_token_is_revoked(
     proxy: Proxy, committed: Committed, owned: Owned, path: str
 ) -> None:
     settings, factory = committed
@@ -280,14 +280,14 @@ def test_what_is_under_way_is_cut_when_its_token_is_revoked(
             revocation.revoke(session, owned.user, owned.token.id, settings=settings, actor=PLATFORM)
         begun = time.monotonic()
         for connection in (idle, busy):
-            # What was on its way when the cut came may end in a reset instead of an end.
+            # Data in transit when the connection is aborted may make it end with a reset.
             with contextlib.suppress(ConnectionResetError):
                 while connection.recv(65536):
                     pass
         assert time.monotonic() - begun < 1
 
 
-def test_what_is_under_way_is_cut_when_its_time_is_over(proxy: Proxy, committed: Committed, owned: Owned) -> None:
+def test_open_requests_are_aborted_when_their_token_expires(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     _, factory = committed
     proxy.get("/certificates/filter", owned.secret)
     with factory.begin() as session:

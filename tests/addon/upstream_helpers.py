@@ -1,4 +1,4 @@
-"""A server that answers in one way only, for tests of whoever asks it."""
+"""A server with one fixed response, for tests of the prober."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass
 class FixedServer:
-    """Answers every connection with the same bytes, or closes it, or hangs; it can be stopped and started again."""
+    """Sends the same bytes on every connection, or closes it, or hangs; it can be stopped and started again."""
 
     port: int
     answer: bytes | None = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

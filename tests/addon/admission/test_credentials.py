@@ -1,4 +1,4 @@
-"""Where the access is found: first match wins, and what is not ours is left alone."""
+"""Credential sources: their order, other credentials left unchanged, and masking of secrets in any header."""
 
 import base64
 
@@ -85,14 +85,14 @@ def test_only_a_cookie_must_have_been_made_to_be_one() -> None:
         ([b"zenzefi_access=\xff"], "\xff"),
     ],
 )
-def test_our_cookie_is_found_by_its_exact_name_and_only_when_it_came_once(
+def test_the_cookie_is_found_by_its_exact_name_and_only_when_it_is_sent_once(
     lines: list[bytes], value: str | None
 ) -> None:
     assert cookie_value(lines, cookie_name(production=False).encode()) == value
 
 
 def carriers(secret: str) -> list[bytes]:
-    """Where a client may write a secret, knowing or not knowing better."""
+    """Return values in which a client may send a secret."""
     encoded = base64.b64encode(f"{secret}:".encode()).decode()
     return [
         line.encode()
@@ -114,18 +114,18 @@ def carriers(secret: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize("purpose", Purpose)
-def test_a_secret_of_ours_is_found_wherever_it_stands(settings: Settings, purpose: Purpose) -> None:
+def test_a_genuine_secret_is_found_in_any_encoding(settings: Settings, purpose: Purpose) -> None:
     secret = new_secret(settings.tokens, purpose)
     for value in carriers(secret):
         assert holds_secret(settings.tokens, value), value
 
 
-def test_what_only_looks_like_a_secret_is_none(settings: Settings) -> None:
+def test_a_value_with_only_the_shape_of_a_secret_is_not_genuine(settings: Settings) -> None:
     for value in (*carriers(SECRET), b"", b"a" * 10_000, b"%" * 200, b"=" * 100, b"eyJhbGciOiJIUzI1NiJ9." * 20):
         assert not holds_secret(settings.tokens, value), value
 
 
-def test_texts_that_are_kept_lose_what_has_the_shape_of_a_secret() -> None:
+def test_secret_shapes_are_masked_in_stored_texts() -> None:
     assert mask_secret_shapes(f"curl/8.0 ({SECRET})") == "curl/8.0 ([masked])"
     agent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
     assert mask_secret_shapes(agent) == agent

@@ -67,7 +67,7 @@ def token_row(factory: Sessions, owned: Owned) -> AccessToken:
         return session.get_one(AccessToken, owned.token.id)
 
 
-def test_a_good_token_is_admitted_and_its_clock_does_not_run_before_first_use(gated: Gated, owned: Owned) -> None:
+def test_a_valid_token_is_admitted_and_not_activated_before_its_session_starts(gated: Gated, owned: Owned) -> None:
     decision = decide(gated, attributes(owned.secret))
     assert isinstance(decision, TokenAdmission)
     assert decision.session_id is None
@@ -129,7 +129,7 @@ def test_no_token_and_a_made_up_token_are_refused_without_a_look_up(gated: Gated
         assert code(gated.gate.decide_from_memory(attributes(made_up))) == "token_invalid"
 
 
-def test_each_decision_is_counted_once_by_the_tier_that_knew_the_token(gated: Gated, owned: Owned) -> None:
+def test_each_decision_is_counted_once_by_the_tier_that_found_the_token(gated: Gated, owned: Owned) -> None:
     counters = Counters()
     gate = make_gate(gated.settings, gated.database, gated.memory_tier, counters=counters)
 
@@ -148,7 +148,7 @@ def test_each_decision_is_counted_once_by_the_tier_that_knew_the_token(gated: Ga
     }
 
 
-def test_a_genuine_token_that_nobody_has_is_invalid(gated: Gated) -> None:
+def test_a_genuine_secret_without_a_token_is_invalid(gated: Gated) -> None:
     unknown = secrets.new_secret(gated.settings.tokens)
     assert code(decide(gated, attributes(unknown))) == "token_invalid"
 
@@ -175,7 +175,7 @@ def test_an_expired_token_stays_expired_when_the_clock_is_set_back(gated: Gated,
     with gated.factory.begin() as session:
         assert proxy_sessions.close_sessions_of_ended_tokens(session) == 1
     time.advance(minutes=-50)
-    # From memory, from the database, and at the activation that has the last word.
+    # From memory, from the database, and at the activation.
     assert code(decide(gated, attributes(owned.secret))) == "token_expired"
     memory_tier = MemoryTier(gated.settings.proxy.known_tokens)
     fresh = replace(gated, memory_tier=memory_tier, gate=make_gate(gated.settings, gated.database, memory_tier))
@@ -253,7 +253,7 @@ def test_another_device_gets_a_conflict_until_the_session_is_idle(gated: Gated, 
     assert [row.ended_at is None for row in rows] == [False, True]
 
 
-def test_a_conflict_names_the_ways_out_and_when_to_come_back(gated: Gated, owned: Owned, time: Clock) -> None:
+def test_a_conflict_names_the_remedies_and_when_to_retry(gated: Gated, owned: Owned, time: Clock) -> None:
     """RFC 9110, 10.2.3: Retry-After says how long to wait: until the first device has been idle for long enough."""
     activate(gated, owned, DEVICE)
     time.advance(seconds=100)
@@ -271,7 +271,7 @@ def test_a_conflict_names_the_ways_out_and_when_to_come_back(gated: Gated, owned
         assert f"/tokens/{owned.token.id}#device, or wait" in refused.detail
 
 
-def test_a_conflict_is_found_before_anybody_goes_to_the_upstream(gated: Gated, owned: Owned, time: Clock) -> None:
+def test_a_conflict_is_found_before_the_upstream_is_connected(gated: Gated, owned: Owned, time: Clock) -> None:
     activate(gated, owned, DEVICE)
     other = attributes(owned.secret, device="another-device")
     contested = decide(gated, other)
@@ -282,7 +282,7 @@ def test_a_conflict_is_found_before_anybody_goes_to_the_upstream(gated: Gated, o
     assert gated.run(lambda gate: gate.check_device_conflict(contested)) is contested
 
 
-def test_a_first_use_that_comes_too_late_starts_no_clock(
+def test_an_activation_that_takes_too_long_is_rolled_back(
     gated: Gated, owned: Owned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "START_SESSION_SECONDS", -1.0)
@@ -290,7 +290,7 @@ def test_a_first_use_that_comes_too_late_starts_no_clock(
     assert token_row(gated.factory, owned).activated_at is None
 
 
-def test_slow_look_ups_do_not_hold_up_what_ends_a_token(gated: Gated, owned: Owned) -> None:
+def test_slow_look_ups_do_not_delay_rechecks_of_revoked_tokens(gated: Gated, owned: Owned) -> None:
     async def main(_: Gate) -> None:
         released = threading.Event()
         slow = [asyncio.ensure_future(gated.database.run(lambda: released.wait(20))) for _ in range(30)]
@@ -304,7 +304,7 @@ def test_slow_look_ups_do_not_hold_up_what_ends_a_token(gated: Gated, owned: Own
     gated.run(main)
 
 
-def test_a_released_session_lets_another_device_in(gated: Gated, owned: Owned) -> None:
+def test_a_released_session_admits_another_device(gated: Gated, owned: Owned) -> None:
     first = activate(gated, owned, DEVICE)
     assert isinstance(first, TokenAdmission)
     assert first.session_id is not None
@@ -313,7 +313,7 @@ def test_a_released_session_lets_another_device_in(gated: Gated, owned: Owned) -
     assert isinstance(activate(gated, owned, "another-device"), TokenAdmission)
 
 
-def test_the_first_device_claims_a_session_that_was_opened_without_one(gated: Gated, owned: Owned) -> None:
+def test_the_first_device_locks_a_session_that_was_opened_without_one(gated: Gated, owned: Owned) -> None:
     assert isinstance(activate(gated, owned, None), TokenAdmission)
     assert isinstance(activate(gated, owned, DEVICE), TokenAdmission)
     assert code(activate(gated, owned, "another-device")) == "device_conflict"
@@ -340,7 +340,7 @@ def test_with_the_database_down_cached_tokens_pass_for_the_grace_and_all_others_
     unreachable.close()
 
 
-def test_the_status_of_a_token_starts_nothing(gated: Gated, owned: Owned) -> None:
+def test_the_status_of_a_token_does_not_activate_it(gated: Gated, owned: Owned) -> None:
     lookup = make_lookup(gated.settings, gated.database, gated.memory_tier)
     identifier = TokenIdentifier(gated.settings.tokens, lookup)
     found, tier = gated.run(lambda _: identifier.identify(attributes(owned.secret).credential))

@@ -1,4 +1,4 @@
-"""What an admin changes at run time reaches a running worker within a second."""
+"""Settings changed by an admin are applied by a running worker within a second."""
 
 import json
 import time
@@ -51,7 +51,7 @@ def test_maintenance_refuses_everybody_and_ends(proxy: Proxy, committed: Committ
     russian = proxy.get("/echo", owned.secret, **{"Accept": "text/html", "Accept-Language": "ru-RU,ru;q=0.9,en;q=0.8"})
     assert "Технические работы" in russian.body.decode()
     assert "Вернёмся в &lt;полдень&gt;." in russian.body.decode()
-    # Malformed requests come first, nobody's token is looked up, and what is ours goes on.
+    # Malformed requests are refused first, no token is looked up, and own addresses still answer.
     assert proxy.get("/%2e%2e/echo", owned.secret).status == 400
     assert proxy.get("/echo").status == 503
     assert proxy.get("/api/v1/proxy/status", owned.secret).status == 200

@@ -1,4 +1,4 @@
-"""Limits hold in any minute and across workers, and say when to come back."""
+"""Rate and concurrency limits: in any minute, across workers, with the time to retry; limit of failed admissions."""
 
 import asyncio
 import uuid
@@ -15,7 +15,7 @@ TOKEN = uuid.uuid4()
 
 
 class Seconds:
-    """A wall clock that tests move."""
+    """A wall clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 1_000_000.5
@@ -33,7 +33,7 @@ def make(seconds: Seconds, *, per_minute: int = 5, max_concurrent: int = 2, work
     return RateLimiter(per_minute=per_minute, max_concurrent=max_concurrent, workers=workers, seconds=seconds)
 
 
-def test_no_window_of_a_minute_holds_more_than_the_limit(seconds: Seconds) -> None:
+def test_no_minute_has_more_requests_than_the_limit(seconds: Seconds) -> None:
     rate_limiter = make(seconds)
     admitted = []
     for _ in range(1000):
@@ -45,7 +45,7 @@ def test_no_window_of_a_minute_holds_more_than_the_limit(seconds: Seconds) -> No
     assert len(admitted) >= 50
 
 
-def test_a_refused_request_is_told_the_truth_about_when_to_come_back(seconds: Seconds) -> None:
+def test_a_refused_request_gets_the_exact_time_to_retry(seconds: Seconds) -> None:
     rate_limiter = make(seconds)
     for _ in range(5):
         rate_limiter.take(TOKEN)
@@ -58,13 +58,13 @@ def test_a_refused_request_is_told_the_truth_about_when_to_come_back(seconds: Se
     assert rate_limiter.take(TOKEN).allowed
 
 
-def test_what_remains_counts_down(seconds: Seconds) -> None:
+def test_the_remaining_requests_are_counted_down(seconds: Seconds) -> None:
     rate_limiter = make(seconds)
     assert [rate_limiter.take(TOKEN).remaining for _ in range(6)] == [4, 3, 2, 1, 0, 0]
     assert rate_limiter.take(uuid.uuid4()).remaining == 4
 
 
-def test_requests_under_way_are_bounded(seconds: Seconds) -> None:
+def test_requests_in_flight_are_limited(seconds: Seconds) -> None:
     rate_limiter = make(seconds)
     first, second = rate_limiter.take(TOKEN), rate_limiter.take(TOKEN)
     first.window.request_started()
@@ -76,7 +76,7 @@ def test_requests_under_way_are_bounded(seconds: Seconds) -> None:
     assert rate_limiter.take(TOKEN).remaining == 1
 
 
-def test_a_silent_redis_leaves_each_worker_its_share_of_every_token(seconds: Seconds) -> None:
+def test_without_redis_each_worker_keeps_to_its_share_of_the_limit(seconds: Seconds) -> None:
     rate_limiter = make(seconds, per_minute=10, workers=2)
     rate_limiter.take(TOKEN)
     [(_, window)] = rate_limiter.take_changed()
@@ -88,7 +88,7 @@ def test_a_silent_redis_leaves_each_worker_its_share_of_every_token(seconds: Sec
     assert [rate_limiter.take(fresh).allowed for _ in range(6)] == [True] * 5 + [False]
 
 
-def test_a_token_that_rested_has_its_whole_limit_again(seconds: Seconds) -> None:
+def test_an_idle_token_has_its_whole_limit_again(seconds: Seconds) -> None:
     rate_limiter = make(seconds, per_minute=10, workers=4)
     for _ in range(6):
         rate_limiter.take(TOKEN)
@@ -98,7 +98,7 @@ def test_a_token_that_rested_has_its_whole_limit_again(seconds: Seconds) -> None
     assert rate_limiter.take(TOKEN)[:3] == (True, 10, 3)
 
 
-def test_old_news_of_the_other_workers_never_say_come_back_at_once(seconds: Seconds) -> None:
+def test_old_counts_of_other_workers_never_lead_to_a_retry_at_once(seconds: Seconds) -> None:
     rate_limiter = make(seconds)
     window = rate_limiter.take(TOKEN).window
     oldest = int(seconds.now) - 60
@@ -109,7 +109,7 @@ def test_old_news_of_the_other_workers_never_say_come_back_at_once(seconds: Seco
     assert (refused.allowed, refused.reset) == (False, 1)
 
 
-def test_the_exchange_knows_whether_redis_is_silent(seconds: Seconds) -> None:
+def test_a_failed_synchronisation_isolates_the_worker(seconds: Seconds) -> None:
     async def main() -> None:
         rate_limiter = make(seconds)
         nowhere = Redis.from_url("redis://127.0.0.1:1")
@@ -125,7 +125,7 @@ def test_the_exchange_knows_whether_redis_is_silent(seconds: Seconds) -> None:
     asyncio.run(main())
 
 
-def test_a_window_that_nobody_uses_is_forgotten(seconds: Seconds) -> None:
+def test_the_window_of_an_idle_token_is_dropped(seconds: Seconds) -> None:
     rate_limiter = make(seconds)
     rate_limiter.take(TOKEN)
     rate_limiter.take_changed()
@@ -159,12 +159,12 @@ def test_two_workers_share_one_limit_through_redis(environment: dict[str, str], 
         return admitted
 
     admitted = asyncio.run(main())
-    # One more may slip through at a worker that had not heard yet.
+    # One more may be admitted by a worker that had not synchronised yet.
     assert 10 <= sum(admitted) <= 11
     assert not admitted[-1]
 
 
-def test_an_address_may_fail_only_so_often_in_a_minute() -> None:
+def test_failures_of_an_address_are_limited_per_minute() -> None:
     now = [0.0]
     failures = GuessLimiter(3, monotonic=lambda: now[0])
     for _ in range(3):

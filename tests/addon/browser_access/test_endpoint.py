@@ -1,4 +1,4 @@
-"""A browser goes in: the link, the page that asks, the cookie, and what the cookie opens, on a real worker."""
+"""Browser login on a real worker: the link, the confirmation page, the cookie, and access with the cookie."""
 
 import base64
 import hashlib
@@ -39,7 +39,7 @@ def committed(shared_worker: SharedWorker) -> Committed:
 
 @pytest.fixture
 def proxy(shared_worker: SharedWorker) -> Iterator[Proxy]:
-    """The file's worker, alone again after the test."""
+    """The module's worker; workers that a test added are stopped after it."""
     yield shared_worker.proxy
     shared_worker.proxy.keep_one()
 
@@ -62,7 +62,7 @@ def set_cookie(reply: Reply) -> set[str]:
     return set(reply.headers["Set-Cookie"].split("; ")[1:])
 
 
-def test_a_browser_looks_presses_and_sees_the_upstreams_own_pages(
+def test_a_browser_opens_the_link_confirms_and_sees_the_upstreams_pages(
     proxy: Proxy, committed: Committed, owned: Owned
 ) -> None:
     settings, factory = committed
@@ -107,7 +107,7 @@ def test_the_page_may_load_nothing_and_names_its_style_by_hash(
         assert b" style=" not in reply.body
 
 
-def test_who_fetches_links_beforehand_uses_no_ticket_up(proxy: Proxy, committed: Committed, owned: Owned) -> None:
+def test_fetching_the_link_does_not_redeem_the_ticket(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     ticket = ticket_for(committed[1], committed[0], owned)
     for method in ("GET", "HEAD", "GET"):
         reply = proxy.request(method, f"{ENTER}?ticket={ticket}", headers={"Sec-Purpose": "prefetch;prerender"})
@@ -116,7 +116,7 @@ def test_who_fetches_links_beforehand_uses_no_ticket_up(proxy: Proxy, committed:
     assert submit_ticket(proxy, ticket).status == 303
 
 
-def test_a_used_an_expired_and_a_made_up_ticket_get_a_kind_page(
+def test_a_used_an_expired_and_a_made_up_ticket_get_the_page_of_an_expired_link(
     proxy: Proxy, committed: Committed, owned: Owned
 ) -> None:
     settings, factory = committed
@@ -141,7 +141,7 @@ def test_a_used_an_expired_and_a_made_up_ticket_get_a_kind_page(
         assert len(session.scalars(held).all()) == 1
 
 
-def test_the_page_speaks_the_browsers_language(proxy: Proxy, committed: Committed, owned: Owned) -> None:
+def test_the_page_is_in_the_browsers_language(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     ticket = ticket_for(committed[1], committed[0], owned)
     assert (
         "Открыть в этом браузере?" in open_link(proxy, ticket, Accept_Language="ru-RU,ru;q=0.9,en;q=0.8").body.decode()
@@ -164,11 +164,11 @@ def test_the_page_speaks_the_browsers_language(proxy: Proxy, committed: Committe
         (",;q=,", "en"),
     ],
 )
-def test_the_language_that_is_liked_best_is_chosen(asks_for: str, language: str) -> None:
+def test_the_language_with_the_highest_quality_is_chosen(asks_for: str, language: str) -> None:
     assert choose_language(asks_for) == language
 
 
-def test_a_form_from_another_site_is_refused_and_uses_nothing_up(
+def test_a_form_of_another_site_is_refused_and_redeems_nothing(
     proxy: Proxy, committed: Committed, owned: Owned
 ) -> None:
     ticket = ticket_for(committed[1], committed[0], owned)
@@ -186,9 +186,7 @@ def test_a_form_from_another_site_is_refused_and_uses_nothing_up(
     assert submit_ticket(proxy, ticket).status == 303
 
 
-def test_an_older_browser_says_by_its_origin_that_the_form_is_ours(
-    proxy: Proxy, committed: Committed, owned: Owned
-) -> None:
+def test_an_older_browsers_origin_shows_that_the_form_is_ours(proxy: Proxy, committed: Committed, owned: Owned) -> None:
     for origin in (f"http://127.0.0.1:{proxy.port}", "null"):
         ticket = ticket_for(committed[1], committed[0], owned)
         assert submit_ticket(proxy, ticket, Sec_Fetch_Site="", Origin=origin).status == 303
@@ -206,7 +204,7 @@ def test_only_a_small_form_is_read(proxy: Proxy, committed: Committed, owned: Ow
     assert submit_ticket(proxy, ticket).status == 303
 
 
-def test_nothing_below_the_prefix_or_beside_the_address_enters(
+def test_the_login_address_exists_neither_below_the_prefix_nor_with_a_suffix(
     proxy: Proxy, committed: Committed, owned: Owned
 ) -> None:
     ticket = ticket_for(committed[1], committed[0], owned)
@@ -230,7 +228,7 @@ def test_a_cookie_is_a_device_of_its_own_whatever_the_client_says(
         assert held.device_id.startswith("browser-")
 
 
-def test_a_browser_that_comes_in_again_is_not_refused_for_its_own_earlier_visit(
+def test_a_browser_that_logs_in_again_has_no_conflict_with_its_earlier_login(
     proxy: Proxy, committed: Committed, owned: Owned
 ) -> None:
     settings, factory = committed
@@ -242,7 +240,9 @@ def test_a_browser_that_comes_in_again_is_not_refused_for_its_own_earlier_visit(
     assert code(proxy.get("/", Cookie=first)) == (401, "token_invalid")
 
 
-def test_a_restricted_token_leads_to_the_first_page_of_its_scope(proxy: Proxy, committed: Committed) -> None:
+def test_login_with_a_restricted_token_redirects_to_the_first_page_of_its_scope(
+    proxy: Proxy, committed: Committed
+) -> None:
     settings, factory = committed
     narrow = sell(factory, settings, "narrow", scope="certificates_only")
     reply = submit_ticket(proxy, ticket_for(factory, settings, narrow))
@@ -251,7 +251,7 @@ def test_a_restricted_token_leads_to_the_first_page_of_its_scope(proxy: Proxy, c
     assert code(proxy.get("/users/currentUser", Cookie=cookie_of(reply))) == (403, "scope_denied")
 
 
-def test_the_header_goes_before_the_cookie_and_the_cookie_before_authorization(
+def test_the_header_has_precedence_over_the_cookie_and_the_cookie_over_authorization(
     proxy: Proxy, committed: Committed, owned: Owned
 ) -> None:
     settings, factory = committed
@@ -271,7 +271,7 @@ def test_the_header_goes_before_the_cookie_and_the_cookie_before_authorization(
         str(owned.token.id),
         str(other.token.id),
     ]
-    # The carrier that was used goes no further, and neither does a token of ours beside it.
+    # Neither the credential source that was used is forwarded, nor another one with a token of ours.
     assert all("Authorization" not in headers for headers in seen)
     assert all("Cookie" not in headers for headers in seen)
 
@@ -301,7 +301,7 @@ def test_two_cookies_of_that_name_or_a_malformed_one_are_refused(
     connection.endheaders()
     assert connection.getresponse().status == 401
     connection.close()
-    # A cookie's secret opens nothing as a token.
+    # A cookie's secret is not valid as a token.
     assert code(proxy.get("/", cookie.partition("=")[2])) == (401, "token_invalid")
 
 
@@ -312,13 +312,13 @@ def test_a_cookie_is_decided_from_memory(proxy: Proxy, committed: Committed, own
     time.sleep(0.3)
     proxy.get("/", Cookie=cookie)
     with factory.begin() as session:
-        # Unannounced, so a worker that asked the database would not know the cookie any more.
+        # Without an invalidation; a worker that asked the database would not find the cookie any more.
         its = AccessCookie.token_id == owned.token.id
         session.execute(update(AccessCookie).where(its).values(ended_at=clock.now()))
     assert proxy.get("/", Cookie=cookie).status == 200
 
 
-def test_what_a_cookie_opened_is_cut_and_refused_when_its_token_ends(
+def test_connections_of_a_cookie_are_aborted_and_refused_when_its_token_ends(
     proxy: Proxy, committed: Committed, owned: Owned
 ) -> None:
     settings, factory = committed
@@ -339,7 +339,7 @@ def test_what_a_cookie_opened_is_cut_and_refused_when_its_token_ends(
         assert code(proxy.get("/", Cookie=cookie)) == (401, "token_revoked")
 
 
-def test_a_cookie_ends_everywhere_when_its_tokens_secret_changes(
+def test_a_cookie_ends_everywhere_when_its_tokens_secret_is_rotated(
     proxy: Proxy, committed: Committed, owned: Owned
 ) -> None:
     settings, factory = committed
@@ -389,7 +389,7 @@ def test_in_production_the_cookie_is_bound_to_its_host_and_to_tls(
     )
     edge.start_worker()
     try:
-        # Without a trusted word from the browser, no form is ours: production has browsers that send one.
+        # Without Sec-Fetch-Site the form is refused: browsers send it to HTTPS, which production requires.
         ticket = ticket_for(factory, settings, owned)
         assert code(submit_ticket(edge, ticket, Sec_Fetch_Site="", Origin="null")) == (403, "cross_site")
         reply = submit_ticket(edge, ticket, Sec_Fetch_Site="", Origin="https://proxy.example")
@@ -397,7 +397,7 @@ def test_in_production_the_cookie_is_bound_to_its_host_and_to_tls(
         name, _, secret = cookie_of(reply).partition("=")
         assert name == "__Host-zenzefi_access"
         assert edge.get("/", Cookie=f"{name}={secret}").status == 200
-        # A sibling host can set the plain name, so it is worth nothing there.
+        # A sibling host can set the cookie of the plain name, so it is ignored.
         assert code(edge.get("/", Cookie=f"zenzefi_access={secret}")) == (401, "token_missing")
         assert "zenzefi_access" not in edge.get("/echo", Cookie=f"{name}={secret}; zenzefi_access=x").body.decode()
     finally:

@@ -94,14 +94,14 @@ class Watcher:
         assert flow.response is not None
         flow.response.status_code += 1
         request = flow.request
-        facts = [
+        outcome = [
             request.path,
             dict(request.headers),
             request.text,
             flow.response.status_code,
             flow.response.text,
         ]
-        self.seen.append(facts)
+        self.seen.append(outcome)
 
 
 WATCHER = Watcher()

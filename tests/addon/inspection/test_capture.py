@@ -1,4 +1,4 @@
-"""Flows are shown while, and only while, an admin wants it: bounded everywhere, and never at the cost of a request."""
+"""Traffic inspection: flows are published only while an inspection is active, bounded, and never delay a request."""
 
 import io
 import json
@@ -53,7 +53,8 @@ def with_rules(settings: Settings, **more: Any) -> Settings:
     return settings.model_copy(update={"inspection": Rules(**more)})
 
 
-def whose(exchange: Exchange, token: TokenSnapshot) -> Exchange:
+def exchange_of(token: TokenSnapshot) -> Exchange:
+    exchange = ended_exchange(b"/x")
     exchange.snapshot = token
     return exchange
 
@@ -63,27 +64,27 @@ def watch(settings: Settings) -> CaptureObserver:
     return CaptureObserver(with_rules(settings, flows_per_second=8), FlowPublisher(settings))
 
 
-def test_only_what_is_watched_is_recorded(watch: CaptureObserver) -> None:
-    mine, others = make_snapshot(), make_snapshot()
+def test_only_exchanges_of_the_inspected_target_are_recorded(watch: CaptureObserver) -> None:
+    watched, other = make_snapshot(), make_snapshot()
     watch.set(
         [
-            ActiveInspection(InspectionTarget.TOKEN, mine.token_id, LATER),
+            ActiveInspection(InspectionTarget.TOKEN, watched.token_id, LATER),
             ActiveInspection(InspectionTarget.PATH, b"/cert", LATER),
         ]
     )
-    assert watch.begin(whose(ended_exchange(b"/x"), mine)) is not None
-    assert watch.begin(whose(ended_exchange(b"/x"), others)) is None
+    assert watch.begin(exchange_of(watched)) is not None
+    assert watch.begin(exchange_of(other)) is None
     assert watch.begin(ended_exchange(b"/certificates")) is not None
     assert watch.begin(ended_exchange(b"/x")) is None
-    watch.set([ActiveInspection(InspectionTarget.USER, others.user_id, LATER)])
-    assert watch.begin(whose(ended_exchange(b"/x"), replace(others, token_id=uuid.uuid4()))) is not None
-    assert watch.begin(whose(ended_exchange(b"/x"), mine)) is None
+    watch.set([ActiveInspection(InspectionTarget.USER, other.user_id, LATER)])
+    assert watch.begin(exchange_of(replace(other, token_id=uuid.uuid4()))) is not None
+    assert watch.begin(exchange_of(watched)) is None
     watch.set([ActiveInspection(InspectionTarget.EVERYTHING, None, LATER)])
     assert watch.begin(ended_exchange(b"/x")) is not None
     assert watch.begin(ended_exchange(None)) is None
 
 
-def test_what_ends_after_the_inspection_is_not_shown(watch: CaptureObserver) -> None:
+def test_an_exchange_that_ends_after_the_inspection_is_not_published(watch: CaptureObserver) -> None:
     watch.set([ActiveInspection(InspectionTarget.EVERYTHING, None, LATER)])
     recording = watch.begin(ended_exchange())
     assert recording is not None
@@ -92,7 +93,7 @@ def test_what_ends_after_the_inspection_is_not_shown(watch: CaptureObserver) -> 
     assert not watch._publisher._queue
 
 
-def test_too_many_at_once_or_in_a_second_are_dropped_and_counted(
+def test_recordings_above_the_limits_are_dropped_and_counted(
     watch: CaptureObserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capture, "MAX_CONCURRENT_RECORDINGS", 5)
@@ -109,7 +110,7 @@ def test_too_many_at_once_or_in_a_second_are_dropped_and_counted(
     assert watch.begin(later) is not None
 
 
-def test_a_full_queue_and_a_silent_redis_cost_flows_and_nothing_else(
+def test_a_full_queue_and_a_failing_redis_cost_flows_and_nothing_else(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, watch: CaptureObserver
 ) -> None:
     monkeypatch.setattr(publisher, "QUEUE_FLOWS", 2)
@@ -170,18 +171,25 @@ def watched_proxy(committed: Committed, upstream: str, environment: dict[str, st
 
 
 @dataclass
-class Office:
-    """An admin who turns inspections on."""
+class InspectionAdmin:
+    """An admin who starts inspections."""
 
     committed: Committed
     actor: Actor
 
     def start(self, target: InspectionTarget, name: str = "", seconds: float | None = None) -> Inspection:
-        """Turn one on, for seconds rather than minutes if wanted."""
+        """Start an inspection of 15 minutes, or of so many seconds."""
         settings, factory = self.committed
         with factory.begin() as session:
-            facts: dict[str, Any] = {"minutes": 15, "reason": "for a test", "rules": settings.inspection}
-            found = inspections.start(session, target=target, name=name, actor=self.actor, **facts)
+            found = inspections.start(
+                session,
+                target=target,
+                name=name,
+                minutes=15,
+                reason="for a test",
+                rules=settings.inspection,
+                actor=self.actor,
+            )
             if seconds is not None:
                 found.ends_at = clock.now() + timedelta(seconds=seconds)
         return found
@@ -192,19 +200,19 @@ class Office:
 
 
 @pytest.fixture
-def office(committed: Committed) -> Office:
-    return Office(committed, Actor(person(committed[1], "dana", is_superuser=True).id))
+def admin(committed: Committed) -> InspectionAdmin:
+    return InspectionAdmin(committed, Actor(person(committed[1], "dana", is_superuser=True).id))
 
 
 def test_an_operator_sees_the_newest_flows_of_what_is_watched_and_only_while_it_is(
-    watched_proxy: Proxy, committed: Committed, office: Office, redis: Redis, tmp_path: Path
+    watched_proxy: Proxy, committed: Committed, admin: InspectionAdmin, redis: Redis, tmp_path: Path
 ) -> None:
     settings, factory = committed
     proxy, owned, other = watched_proxy, sell(factory, settings, "buyer"), sell(factory, settings, "other")
     with viewer(proxy.environment, tmp_path) as shown:
         assert proxy.get("/echo?before", owned.secret).status == 200
-        found = office.start(InspectionTarget.TOKEN, str(owned.token.id))
-        time.sleep(1)  # the promise: every worker within a second
+        found = admin.start(InspectionTarget.TOKEN, str(owned.token.id))
+        time.sleep(1)  # an inspection starts in every worker within a second
         assert proxy.get("/echo?others", other.secret).status == 200
         assert proxy.get("/echo?mine", owned.secret).status == 200
         assert proxy.get("/%2e%2e/x", owned.secret).status == 400
@@ -212,20 +220,20 @@ def test_an_operator_sees_the_newest_flows_of_what_is_watched_and_only_while_it_
         [flow] = shown.flows()
         assert (flow["request"]["method"], flow["response"]["status_code"]) == ("GET", 200)
         assert json.loads(shown.content(flow, "response"))["path"] == "/echo?mine"
-        # More than there is room for: the newest stay, in Redis and in the list.
+        # More than the limits: the newest stay, in Redis and in the list.
         for number in range(STREAM + 10):
             assert proxy.get(f"/echo?n={number}", owned.secret).status == 200
         wait_for(lambda: shown.paths()[-1:], [f"/echo?n={STREAM + 9}"])
         assert shown.paths() == [f"/echo?n={number}" for number in range(STREAM + 10 - VIEWED, STREAM + 10)]
         assert redis.xlen(FLOWS) == STREAM
-        # By hand it ends within a second, and the thread with it; those that wait for the database come as needed.
+        # Ended by the admin, it stops within a second, and its thread too; the database's threads vary.
         threads = threads_of(proxy)
-        office.end(found)
+        admin.end(found)
         time.sleep(1)
         assert proxy.get("/echo?after", owned.secret).status == 200
         wait_for(lambda: threads_of(proxy) < threads, True)
-        # By itself it ends on time, and meanwhile a mitmweb that is killed is missed by nobody.
-        office.start(InspectionTarget.PATH, "/echo", seconds=6)
+        # It ends on time by itself, and killing mitmweb meanwhile does not affect requests.
+        admin.start(InspectionTarget.PATH, "/echo", seconds=6)
         ends = time.monotonic() + 6
         time.sleep(1)
         assert proxy.get("/echo?again", other.secret).status == 200
@@ -241,7 +249,7 @@ def test_an_operator_sees_the_newest_flows_of_what_is_watched_and_only_while_it_
 
 
 def test_a_websocket_is_shown_when_it_opens_and_again_when_it_ends(
-    watched_proxy: Proxy, committed: Committed, office: Office, redis: Redis, tmp_path: Path
+    watched_proxy: Proxy, committed: Committed, admin: InspectionAdmin, redis: Redis, tmp_path: Path
 ) -> None:
     settings, factory = committed
     recorder = Recorder()
@@ -252,7 +260,7 @@ def test_a_websocket_is_shown_when_it_opens_and_again_when_it_ends(
     with viewer(proxy.environment, tmp_path) as shown, proxy.connect() as watched, proxy.connect() as early:
         early.sendall(upgrade)
         assert early.recv(4096).startswith(b"HTTP/1.1 101 ")
-        office.start(InspectionTarget.TOKEN, str(owned.token.id))
+        admin.start(InspectionTarget.TOKEN, str(owned.token.id))
         time.sleep(1)
         watched.sendall(upgrade)
         assert watched.recv(4096).startswith(b"HTTP/1.1 101 ")
@@ -267,7 +275,7 @@ def test_a_websocket_is_shown_when_it_opens_and_again_when_it_ends(
         wait_for(lambda: shown.flows()[0]["websocket"]["timestamp_end"] is None, False)
         [flow] = shown.flows()
         assert flow["comment"].startswith("The WebSocket carried 9 bytes up and 0 bytes down in ")
-        # One that stood before anybody looked is shown when it ends.
+        # A tunnel that was open before the inspection is shown when it ends.
         early.close()
         wait_for(lambda: len(shown.paths()), 2)
         assert b"hush" not in b"".join(fields[b"flow"] for _, fields in redis.xrange(FLOWS))  # type: ignore[union-attr]
@@ -276,7 +284,7 @@ def test_a_websocket_is_shown_when_it_opens_and_again_when_it_ends(
 
 
 def of_tunnel(watch: CaptureObserver, request_id: str, *, is_over: bool) -> dict[bytes, bytes]:
-    """An entry of the stream."""
+    """Return the stream's entry of a tunnel."""
     exchange = ended_exchange(b"/ws", status=101)
     exchange.request_id, exchange.tunnel = request_id, True
     if not is_over:
@@ -286,7 +294,7 @@ def of_tunnel(watch: CaptureObserver, request_id: str, *, is_over: bool) -> dict
     return {b"flow": written}
 
 
-def test_a_tunnel_that_was_cleared_is_shown_anew_at_its_end_and_leaves_in_its_turn(watch: CaptureObserver) -> None:
+def test_a_tunnel_that_was_cleared_is_shown_again_at_its_end_and_evicted_in_order(watch: CaptureObserver) -> None:
     view = View()
     with taddons.context(view):
         feed = FlowFeed(AsyncRedis.from_url("redis://127.0.0.1:1"), view, Rules(viewer_flows=2))
@@ -300,7 +308,7 @@ def test_a_tunnel_that_was_cleared_is_shown_anew_at_its_end_and_leaves_in_its_tu
         assert view.store_count() == 2
 
 
-def test_tunnels_that_stand_leave_room_for_others(watch: CaptureObserver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_tunnels_do_not_count_as_recordings(watch: CaptureObserver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture, "MAX_CONCURRENT_RECORDINGS", 1)
     watch.set([ActiveInspection(InspectionTarget.EVERYTHING, None, LATER)])
     tunnel = ended_exchange(status=101)
@@ -318,7 +326,7 @@ def threads_of(proxy: Proxy) -> int:
     return len(list(Path(f"/proc/{worker.pid}/task").iterdir()))
 
 
-def test_the_viewer_lets_nobody_in_without_the_password_and_nobody_do_anything(
+def test_the_viewer_requires_its_password_and_allows_no_changes(
     environment: dict[str, str], settings: Settings, redis: Redis, tmp_path: Path
 ) -> None:
     variables = proxy_environment(settings, environment["REDIS_URL"], "http://127.0.0.1:1", free_port())
@@ -335,7 +343,7 @@ def test_the_viewer_lets_nobody_in_without_the_password_and_nobody_do_anything(
         options = shown.ask("/options").body.decode()
         assert shown.password not in options
         assert json.loads(options)["web_host"]["value"] == "127.0.0.1"
-        # No listener but its own, and nothing secret where every user of the machine can look.
+        # No other listener, and no secret in the command line, which every user of the machine can read.
         assert json.loads(shown.ask("/state").body)["servers"] == {}
         assert shown.password not in Path(f"/proc/{shown.process.pid}/cmdline").read_text()
         assert listeners(shown.port) == 1

@@ -1,4 +1,4 @@
-"""The access log: whole lines of JSON, no secrets, rotation, and a loop that never waits."""
+"""The access log: whole lines of JSON, no secrets, rotation, and an event loop that never waits."""
 
 import json
 import os
@@ -30,7 +30,7 @@ SECRET = "Ab-_" * 16
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """Read every line; each must be whole."""
+    """Return every line; each must be complete."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
@@ -50,7 +50,7 @@ def log(tmp_path: Path) -> Iterator[tuple[AccessLog, Path, Counters]]:
     log.stop()
 
 
-def test_a_line_says_who_asked_for_what_and_what_came_of_it() -> None:
+def test_a_line_has_the_owner_the_request_and_its_outcome() -> None:
     token = make_snapshot()
     line = json.loads(format_entry(make_entry(ended_exchange(), token), 42))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
@@ -94,33 +94,33 @@ def test_a_malformed_request_has_a_line_too() -> None:
         f"/_zenzefi/%65nter/{SECRET[:40]}",
     ],
 )
-def test_what_may_be_a_secret_is_masked(path: str) -> None:
+def test_possible_secrets_are_masked(path: str) -> None:
     shown = masked_path(path.encode())
     assert SECRET not in shown
     assert SECRET[:20] not in shown
     assert MASKED in shown or shown == "/_zenzefi/enter"
 
 
-def test_what_a_client_chose_cannot_break_the_line() -> None:
+def test_values_from_a_client_cannot_break_the_line() -> None:
     exchange = ended_exchange(b'/"},{\\"')
     exchange.client_address = 'fe80::1%"},{"'
     line = json.loads(format_entry(make_entry(exchange, None), 1))
     assert (line["path"], line["address"]) == ('/"},{\\"', 'fe80::1%"},{"')
 
 
-def test_paths_without_a_secret_are_shown_as_they_came() -> None:
+def test_paths_without_a_secret_are_logged_unchanged() -> None:
     for path in ("/", "/a%20b/c", "/certificates/details/1", f"/{SECRET[:63]}", '/"quoted"'):
         assert masked_path(path.encode()) == path
     assert masked_path(b"/x" * 4000) == "/x" * 749 + "/…"
     assert len(format_entry(make_entry(ended_exchange(b'/"' * 4000), make_snapshot()), 1)) < 4096
 
 
-def test_the_beginning_of_a_secret_that_a_long_path_ends_with_is_not_shown() -> None:
+def test_a_secret_truncated_at_the_end_of_a_long_path_is_not_logged() -> None:
     for secret in (SECRET, "".join(f"%{ord(letter):02X}" for letter in SECRET)):
         assert masked_path(f"{'/x' * 740}/{secret}".encode()) == "/x" * 740 + "/…"
 
 
-def test_a_path_that_is_escaped_again_and_again_costs_no_more_than_others() -> None:
+def test_a_path_with_nested_escapes_takes_no_longer_than_others() -> None:
     started = time.process_time()
     for _ in range(100):  # as many as a worker's loop writes down at once
         masked_path(b"/%" + b"25" * 4000)
@@ -191,7 +191,7 @@ def test_two_processes_on_one_pipe_write_whole_lines() -> None:
         assert mine == [str(number) for number in range(2000)]
 
 
-def test_stopping_writes_what_is_left(tmp_path: Path) -> None:
+def test_stopping_writes_the_queued_lines(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     writer = AccessLog(str(path), Counters())
     writer.start()

@@ -1,4 +1,4 @@
-"""Metrics: cheap to count, right over all workers, never going backwards, and for the ops network only."""
+"""Metrics of the gateway: counted per exchange, added up over all workers, for the ops network only."""
 
 import asyncio
 import json
@@ -78,7 +78,7 @@ def test_every_exchange_is_counted_by_method_status_and_code() -> None:
     assert counters.take() == {}
 
 
-def test_latency_is_until_the_reply_begins_or_without_one_until_the_end() -> None:
+def test_latency_ends_with_the_response_head_or_without_one_with_the_exchange() -> None:
     counters = Counters()
     counters.count_exchange(ended_exchange(seconds=100.0))
     refused = ended_exchange(seconds=0.3, status=401, code="token_missing")
@@ -89,7 +89,7 @@ def test_latency_is_until_the_reply_begins_or_without_one_until_the_end() -> Non
     assert {tuple(map(str, key)): value for key, value in counters.take().items() if key[0] == "latency"} == taken
 
 
-def test_the_upstreams_time_is_from_its_request_to_its_reply_and_only_of_what_it_answered() -> None:
+def test_the_upstreams_latency_is_counted_from_request_to_response_head() -> None:
     counters = Counters()
     answered, unanswered, refused = (
         ended_exchange(seconds=0.4),
@@ -104,7 +104,7 @@ def test_the_upstreams_time_is_from_its_request_to_its_reply_and_only_of_what_it
     assert list(found.values()) == [1]
 
 
-def test_the_text_has_the_names_of_the_contract() -> None:
+def test_the_text_has_the_documented_names() -> None:
     counters = Counters()
     counters.count_exchange(ended_exchange(seconds=0.08))
     counters.count_exchange(ended_exchange(seconds=8.0))
@@ -126,7 +126,7 @@ def test_the_text_has_the_names_of_the_contract() -> None:
     assert found["proxy_access_log_dropped_total",] == 0
     assert (found["proxy_open_connections",], found["proxy_flush_backlog",], found["proxy_workers",]) == (3, 2, 2)
     assert (found["redis_connected",], found["database_connected",]) == (1, 1)
-    # Nobody probes, and TLS ends elsewhere: no word of either.
+    # Without a prober and without TLS at the gateway, there are no metrics of them.
     assert ("upstream_up",) not in found
     assert b"certificate_expires" not in text
     names = [f'le="{end}"' for end in (*LATENCY, "+Inf")]
@@ -171,7 +171,7 @@ def test_certificates_are_read_from_their_files_and_again_when_these_change(
     assert certificates.ends() == {}
 
 
-def test_workers_add_up_and_a_dead_one_takes_nothing_away(settings: Settings, redis: object) -> None:
+def test_workers_add_up_and_a_dead_one_lowers_no_total(settings: Settings, redis: object) -> None:
     async def main(client: Redis) -> list[Samples]:
         seen = []
         counters = [Counters(), Counters()]
@@ -199,7 +199,7 @@ def test_workers_add_up_and_a_dead_one_takes_nothing_away(settings: Settings, re
     assert (none[requests], none[connections]) == (5, 0)
 
 
-def test_a_batch_whose_answer_was_lost_counts_once(settings: Settings, redis: object) -> None:
+def test_a_batch_whose_reply_was_lost_counts_once(settings: Settings, redis: object) -> None:
     async def main(client: Redis) -> Samples:
         counters = Counters()
         worker = metrics_of(settings, client, counters)
@@ -255,7 +255,7 @@ def test_without_redis_the_counters_are_left_out_and_nothing_is_lost(settings: S
         (Peer("203.0.113.9", "http"), {}, False),
         (Peer("2001:db8::1", "http"), {}, False),
         (Peer("", "http"), {}, False),
-        # Through a proxy that nobody trusts, everybody has that proxy's address.
+        # Through a proxy that is not trusted, all clients have its address.
         (Peer("127.0.0.1", "http"), {"x_forwarded_for": "203.0.113.9"}, False),
         (Peer("127.0.0.1", "http"), {"forwarded": "for=127.0.0.1"}, False),
         (Peer("127.0.0.1", "http", was_forwarded=True), {"x_forwarded_for": "127.0.0.1"}, True),
@@ -267,7 +267,7 @@ def test_only_the_ops_network_may_read(settings: Settings, peer: Peer, headers: 
     assert metrics.may_read(peer, request(**headers)) is allowed
 
 
-def test_two_real_workers_answer_the_sum_and_a_killed_one_takes_nothing_away(
+def test_two_real_workers_return_the_sum_and_a_killed_one_lowers_no_total(
     proxy: Proxy, committed: tuple[Settings, Sessions], redis: object
 ) -> None:
     settings, factory = committed
@@ -319,7 +319,7 @@ def test_two_real_workers_answer_the_sum_and_a_killed_one_takes_nothing_away(
     assert forwarded(got) == (30, 3000, 31)
 
 
-def test_elsewhere_the_address_does_not_exist(proxy: Proxy, committed: tuple[Settings, Sessions]) -> None:
+def test_outside_the_ops_network_the_address_does_not_exist(proxy: Proxy, committed: tuple[Settings, Sessions]) -> None:
     settings, factory = committed
     owned = sell(factory, settings, "buyer")
     proxy.stop()

@@ -1,4 +1,4 @@
-"""Owners see their last requests and refusals: bounded, masked, and never at the cost of a request."""
+"""Recent requests and refusals of a token: bounded, masked, and never delaying a request."""
 
 import asyncio
 import uuid
@@ -83,9 +83,7 @@ def test_secrets_and_queries_are_not_kept(address: str, redis: SyncRedis) -> Non
     assert MASKED.encode() in raw
 
 
-def test_a_refusal_is_kept_by_its_id_whoever_asked_and_only_the_last_of_very_many(
-    address: str, redis: SyncRedis
-) -> None:
+def test_failed_requests_are_kept_by_request_id_and_bounded(address: str, redis: SyncRedis) -> None:
     whose, ours = make_snapshot(), made()
     for number in range(recording_recent_requests.FAILED_PER_FLUSH + 5):
         refused = ended_exchange(f"/{SECRET}/{number}".encode(), status=401, code="token_invalid")
@@ -110,24 +108,24 @@ def test_a_refusal_is_kept_by_its_id_whoever_asked_and_only_the_last_of_very_man
     assert (one.user_id, other.user_id, one.address) == (str(whose.user_id), None, "203.0.113.9")
 
 
-def test_with_too_many_tokens_or_without_redis_what_does_not_fit_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_are_dropped_with_too_many_tokens_or_without_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording_recent_requests, "MAX_TOKENS", 2)
     counters = Counters()
     ours = made(counters)
     for _ in range(5):
         ours.add(ended_exchange(), replace(make_snapshot(), token_id=uuid.uuid4()))
     assert counters.take()["trail_dropped",] == 3
-    asyncio.run(ours.flush())  # nobody listens at that address
+    asyncio.run(ours.flush())  # nothing listens at that address
     assert not ours._requests
 
 
-def test_what_another_version_wrote_is_left_out() -> None:
+def test_entries_of_another_version_are_left_out() -> None:
     good = recent_requests.encode(1.0, "GET", "/", (200, 1, 2, 3.0), "")
     lines = [b"{}", b"[1]", b"nonsense", b"[null,1,1,1,1,1,1,1]", good.encode()]
     assert [entry.path for entry in recent_requests.decode(lines, since=EVER)] == ["/"]
 
 
-def test_a_worker_shows_what_came_through_and_why_something_was_refused(
+def test_a_worker_records_admitted_requests_and_the_reasons_of_refusals(
     proxy: Proxy, committed: tuple[Settings, Sessions], redis: SyncRedis
 ) -> None:
     settings, factory = committed

@@ -1,7 +1,7 @@
-"""With PostgreSQL out of reach, a token passes for `[proxy] grace_seconds` after it was last proven good.
+"""While PostgreSQL is unreachable, a token is valid for `[proxy] grace_seconds` after it was last proven valid.
 
-The rule: a worker trusts nothing that it cannot prove, beyond the lease of its cache and the grace. It may be cut off
-alone, and when it is the only worker nobody invalidates what Redis holds.
+The rule: beyond the cache lease and the stale-if-error period, a worker uses no token that it cannot prove. PostgreSQL
+may be unreachable for it alone, and when it is the only worker, nothing invalidates the entries in Redis.
 """
 
 import time
@@ -24,7 +24,7 @@ from tests.addon.token_cache.test_redis_tier import with_redis
 
 
 class Outage:
-    """A gate that has shared a token in Redis, and is then cut off from PostgreSQL; its own cache holds nothing."""
+    """A gate without PostgreSQL and with an empty cache in memory; a token is cached in Redis."""
 
     def __init__(self, gated: Gated, redis: Redis, environment: dict[str, str]) -> None:
         self.gated, self.redis, self.environment = gated, redis, environment
@@ -34,7 +34,7 @@ class Outage:
         self.owned = sell(gated.factory, gated.settings, "buyer")
 
     def run[T](self, call: Callable[[Gate], Awaitable[T]]) -> T:
-        """Run a call on the gate whose database is out of reach."""
+        """Run a call on the gate whose database is unreachable."""
         dead = self.gated.settings.database.model_copy(update={"url": "postgresql+psycopg2://nobody@127.0.0.1:1/none"})
         database = TokenDatabase(self.gated.settings.model_copy(update={"database": dead}))
 
@@ -51,7 +51,7 @@ class Outage:
             database.close()
 
     def share(self, *, seconds_ago: float) -> None:
-        """Let a worker have stored the token in Redis some time ago."""
+        """Store the token in Redis, as a worker did some time ago."""
 
         async def main(connection: AsyncRedis) -> None:
             found = await self.gated.database.find(self.owned.token.secret_hash)
@@ -63,7 +63,7 @@ class Outage:
         self.redis.hset(key, "at", time.time() - seconds_ago)
 
     def listened(self, *, until_seconds_ago: float, since_seconds_ago: float) -> None:
-        """Let this worker have heard every change during a time."""
+        """Let this worker have received every invalidation during a time."""
         self.memory_tier.connected(self.now - until_seconds_ago)
         self.memory_tier.connected_since = time.time() - since_seconds_ago
 
@@ -76,7 +76,7 @@ def outage(gated: Gated, redis: Redis, environment: dict[str, str]) -> Outage:
     return Outage(gated, redis, environment)
 
 
-def test_a_lone_worker_that_is_cut_off_trusts_redis_no_longer_than_the_grace(outage: Outage) -> None:
+def test_a_single_worker_without_postgresql_uses_redis_no_longer_than_the_grace(outage: Outage) -> None:
     outage.share(seconds_ago=outage.grace + 40)
     outage.listened(until_seconds_ago=outage.grace + 1, since_seconds_ago=3600)
     owned, settings = outage.owned, outage.gated.settings
@@ -87,19 +87,19 @@ def test_a_lone_worker_that_is_cut_off_trusts_redis_no_longer_than_the_grace(out
     assert decision.code == "unavailable"
 
 
-def test_what_was_shared_while_this_worker_heard_every_change_passes_for_the_grace(outage: Outage) -> None:
+def test_an_entry_stored_while_all_invalidations_were_received_is_valid_for_the_grace(outage: Outage) -> None:
     outage.share(seconds_ago=outage.grace + 40)
     outage.listened(until_seconds_ago=outage.grace - 1, since_seconds_ago=3600)
     assert isinstance(outage.decide(), TokenAdmission)
 
 
-def test_what_was_shared_before_this_worker_listened_is_not_proven(outage: Outage) -> None:
+def test_an_entry_stored_before_this_worker_was_connected_is_not_valid(outage: Outage) -> None:
     outage.share(seconds_ago=outage.grace + 40)
     outage.listened(until_seconds_ago=1, since_seconds_ago=10)
     assert isinstance(outage.decide(), Refuse)
 
 
-def test_a_worker_that_started_in_the_outage_takes_what_was_shared_within_the_grace(outage: Outage) -> None:
+def test_a_worker_that_started_in_the_outage_uses_entries_stored_within_the_grace(outage: Outage) -> None:
     outage.share(seconds_ago=outage.grace - CLOCK_SKEW_SECONDS - 1)
     assert isinstance(outage.decide(), TokenAdmission)
     outage.share(seconds_ago=outage.grace)

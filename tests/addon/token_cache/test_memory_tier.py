@@ -1,4 +1,4 @@
-"""The worker's map: bounded, and never older than what it was told."""
+"""The in-memory token cache: bounded, and never older than the invalidations received."""
 
 import uuid
 from dataclasses import replace
@@ -33,7 +33,7 @@ def memory_tier() -> MemoryTier:
     return MemoryTier(size=3)
 
 
-def test_the_map_is_bounded(memory_tier: MemoryTier) -> None:
+def test_the_cache_is_bounded(memory_tier: MemoryTier) -> None:
     for number in range(10):
         memory_tier.put(bytes([number]), make(), invalidations_before=memory_tier.invalidations)
     assert len(memory_tier) == 3
@@ -41,26 +41,26 @@ def test_the_map_is_bounded(memory_tier: MemoryTier) -> None:
     assert memory_tier.get(bytes([9])) is not None
 
 
-def test_a_notice_drops_the_token_it_names_and_no_other(memory_tier: MemoryTier) -> None:
+def test_an_invalidation_drops_its_token_and_no_other(memory_tier: MemoryTier) -> None:
     one, other = make(), make()
     memory_tier.put(b"1", one, invalidations_before=0)
     memory_tier.put(b"2", other, invalidations_before=0)
     memory_tier.invalidate(b"1", one.token_id)
-    memory_tier.invalidate(b"nobody knows it", uuid.uuid4())
+    memory_tier.invalidate(b"not cached", uuid.uuid4())
     assert memory_tier.get(b"1") is None
     assert memory_tier.get(b"2") is other
 
 
-def test_a_notice_drops_the_cookies_of_its_token_too_and_no_others(memory_tier: MemoryTier) -> None:
+def test_an_invalidation_drops_the_cookies_of_its_token_too_and_no_others(memory_tier: MemoryTier) -> None:
     token, other = make(), make()
     memory_tier.put(b"cookie", replace(token, own_device="browser-1"), invalidations_before=0)
     memory_tier.put(b"second", replace(token, own_device="browser-2"), invalidations_before=0)
     memory_tier.put(b"others", replace(other, own_device="browser-3"), invalidations_before=0)
-    memory_tier.invalidate(b"the token itself is not known", token.token_id)
+    memory_tier.invalidate(b"the token itself is not cached", token.token_id)
     assert [memory_tier.get(name) is None for name in (b"cookie", b"second", b"others")] == [True, True, False]
 
 
-def test_a_cookie_that_made_room_is_not_kept_in_mind(memory_tier: MemoryTier) -> None:
+def test_an_evicted_cookie_is_dropped_from_the_index_of_its_token(memory_tier: MemoryTier) -> None:
     token = make()
     for number in range(10):
         memory_tier.put(bytes([number]), replace(token, own_device=f"browser-{number}"), invalidations_before=0)
@@ -73,7 +73,7 @@ def test_a_cookie_that_made_room_is_not_kept_in_mind(memory_tier: MemoryTier) ->
     assert memory_tier._cookies == {}
 
 
-def test_an_answer_that_a_notice_overtook_is_not_stored(memory_tier: MemoryTier) -> None:
+def test_a_look_up_that_an_invalidation_overtook_is_not_stored(memory_tier: MemoryTier) -> None:
     before = memory_tier.invalidations
     memory_tier.invalidate(b"another", uuid.uuid4())
     memory_tier.put(b"1", make(), invalidations_before=before)
@@ -87,7 +87,7 @@ def test_an_older_version_never_replaces_a_newer_one(memory_tier: MemoryTier) ->
     assert memory_tier.get(b"1") is newer
 
 
-def test_trust_ends_soon_after_the_listener_is_cut_off_and_comes_back_with_an_empty_map(
+def test_the_lease_ends_soon_after_a_disconnect_and_a_reconnect_clears_the_cache(
     memory_tier: MemoryTier,
 ) -> None:
     assert memory_tier.leased_until == float("-inf")

@@ -1,4 +1,4 @@
-"""The workers' common memory in Redis: it never brings back what a notice has ended."""
+"""The shared token cache in Redis: an invalidated token is never found in it again."""
 
 import asyncio
 import time
@@ -22,8 +22,8 @@ SECRET_HASH = b"h" * 32
 ALWAYS = float("-inf")
 
 
-class Passing:
-    """A monotonic time that passes when the test says so."""
+class ManualTime:
+    """A monotonic time that the test advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -33,7 +33,7 @@ class Passing:
 
 
 def with_redis[T](environment: dict[str, str], call: Callable[[AsyncRedis], Awaitable[T]]) -> T:
-    """Run a coroutine with a way to Redis that gives up soon."""
+    """Run a coroutine with a connection to Redis that has a short timeout."""
 
     async def main() -> T:
         async with AsyncRedis.from_url(environment["REDIS_URL"], socket_timeout=0.2) as connection:
@@ -42,7 +42,7 @@ def with_redis[T](environment: dict[str, str], call: Callable[[AsyncRedis], Awai
     return asyncio.run(main())
 
 
-def test_an_older_entry_replaces_neither_a_newer_one_nor_a_tombstone(redis: Redis, environment: dict[str, str]) -> None:
+def test_an_older_entry_replaces_no_newer_entry_and_no_marker(redis: Redis, environment: dict[str, str]) -> None:
     async def call(connection: AsyncRedis) -> None:
         redis_tier, snapshot = RedisTier(connection), make(version=2)
         await redis_tier.put(SECRET_HASH, snapshot)
@@ -58,7 +58,7 @@ def test_an_older_entry_replaces_neither_a_newer_one_nor_a_tombstone(redis: Redi
     with_redis(environment, call)
 
 
-def test_an_entry_is_not_believed_while_its_tombstone_is_on_its_way(redis: Redis, environment: dict[str, str]) -> None:
+def test_an_entry_is_not_used_while_its_marker_is_pending(redis: Redis, environment: dict[str, str]) -> None:
     async def call(connection: AsyncRedis) -> None:
         redis_tier = RedisTier(connection)
         await redis_tier.put(SECRET_HASH, make(version=1))
@@ -71,14 +71,14 @@ def test_an_entry_is_not_believed_while_its_tombstone_is_on_its_way(redis: Redis
     with_redis(environment, call)
 
 
-def test_what_redis_held_is_not_believed_after_a_tombstone_was_lost(
+def test_older_entries_are_not_used_after_an_invalidation_marker_was_lost(
     redis: Redis, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def call(connection: AsyncRedis) -> None:
-        monotonic = Passing()
+        monotonic = ManualTime()
         redis_tier = RedisTier(connection, monotonic)
         await redis_tier.put(SECRET_HASH, make(version=1))
-        # Redis takes no writes: not the first tombstone, and the second is not even tried while Redis rests.
+        # Redis rejects writes: the first marker fails, and the second is not tried during the back-off.
         redis.config_set("min-replicas-to-write", 1)
         try:
             await redis_tier.mark_invalidated(SECRET_HASH, 2)
@@ -98,7 +98,7 @@ def test_what_redis_held_is_not_believed_after_a_tombstone_was_lost(
 def test_12_a_request_at_the_instant_of_a_revoke_does_not_bring_the_token_back(
     gated: Gated, redis: Redis, environment: dict[str, str]
 ) -> None:
-    """The worker that it reaches asks Redis before the tombstone is there, and would remember what it hears."""
+    """The worker asks Redis before the invalidation marker is written, and must not cache the old entry."""
     owned = sell(gated.factory, gated.settings, "buyer")
     secret_hash = owned.token.secret_hash
 

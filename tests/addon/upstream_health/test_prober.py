@@ -1,4 +1,4 @@
-"""The one active prober: what counts as an answer, who probes, and what the workers make of its word."""
+"""The prober of the upstream: healthy responses, election by a lease, outage records, and the workers' status."""
 
 import asyncio
 import json
@@ -96,7 +96,7 @@ def test_any_http_answer_below_500_is_good(
     assert answering.requests[0].startswith(f"GET /up?x=1 HTTP/1.1\r\nHost: 127.0.0.1:{answering.port}\r\n".encode())
 
 
-def test_nobody_at_the_address_and_no_such_host_are_failures(environment: dict[str, str]) -> None:
+def test_a_closed_port_and_an_unknown_host_are_failures(environment: dict[str, str]) -> None:
     assert probe_each(configured(environment, url="http://127.0.0.1:1")) == [False]
     assert probe_each(configured(environment, url="http://nowhere.invalid")) == [False]
 
@@ -127,7 +127,9 @@ def test_tls_is_verified_with_the_configured_authority(
     ]
 
 
-def test_the_client_certificate_is_presented(environment: dict[str, str], answering: FixedServer, tmp_path: Path) -> None:
+def test_the_client_certificate_is_presented(
+    environment: dict[str, str], answering: FixedServer, tmp_path: Path
+) -> None:
     """Without it an upstream that wants one (TLS 1.3: RFC 8446, 4.3.2) would be in an outage for ever."""
     authority, client = issue(tmp_path, "up", "up.test"), issue(tmp_path, "client", "client.test")
     answering.stop()
@@ -164,7 +166,7 @@ def test_an_upstream_may_have_several_addresses(environment: dict[str, str]) -> 
 
 @dataclass
 class Watched:
-    """A prober and an outlook on one database."""
+    """A prober and an upstream status on one database."""
 
     settings: Settings
     factory: Sessions
@@ -193,7 +195,7 @@ class Watched:
 def watched(
     committed: tuple[Settings, Sessions], environment: dict[str, str], answering: FixedServer, redis: Redis
 ) -> Watched:
-    """An upstream with two addresses, of which the second one is never there."""
+    """An upstream with two addresses, of which the second one is closed."""
     settings, factory = committed
     where = {
         "ZENZEFI_UPSTREAM__URL": "http://up.test",
@@ -210,7 +212,7 @@ async def becomes(ask: Callable[[], object], wanted: object) -> None:
         await asyncio.sleep(0.02)
 
 
-def test_an_outage_is_opened_and_closed_and_everybody_hears_of_it(watched: Watched, answering: FixedServer) -> None:
+def test_an_outage_is_opened_and_closed_and_the_status_follows(watched: Watched, answering: FixedServer) -> None:
     async def main(prober: Prober, upstream_status: UpstreamStatus) -> None:
         await upstream_status.refresh()
         assert upstream_status.is_up is None
@@ -263,7 +265,7 @@ def test_one_failure_between_two_good_probes_is_no_outage(watched: Watched, answ
     watched.run(main)
 
 
-def test_without_redis_the_record_itself_is_asked(watched: Watched) -> None:
+def test_without_redis_the_status_is_read_from_the_outage_record(watched: Watched) -> None:
     async def main(_prober: Prober, upstream_status: UpstreamStatus) -> None:
         upstream_status._redis = AsyncRedis.from_url("redis://127.0.0.1:1")
         await upstream_status.refresh()
@@ -277,7 +279,7 @@ def test_without_redis_the_record_itself_is_asked(watched: Watched) -> None:
     watched.run(main)
 
 
-def test_an_address_that_answers_again_is_trusted_once(watched: Watched, redis: Redis) -> None:
+def test_an_address_that_recovers_is_marked_as_reachable_once(watched: Watched, redis: Redis) -> None:
     first, second = watched.upstream.addresses
 
     def say(second_answers: bool) -> None:
@@ -294,7 +296,7 @@ def test_an_address_that_answers_again_is_trusted_once(watched: Watched, redis: 
         say(True)
         await upstream_status.refresh()
         assert order() == {(first, second), (second, first)}
-        # This worker cannot reach it, whatever the prober on another machine sees.
+        # This worker cannot reach it, although the prober on another machine can.
         watched.upstream.mark_failed(second, time.monotonic())
         await upstream_status.refresh()
         assert order() == {(first, second)}
@@ -303,12 +305,12 @@ def test_an_address_that_answers_again_is_trusted_once(watched: Watched, redis: 
 
 
 def lose_the_lease(watched: Watched) -> None:
-    """Let the lease expire before it is renewed, as after a pause of the process."""
+    """Let the lease expire before it is renewed, as when the process was suspended."""
     with Session(engine_of(watched.factory)) as session, session.begin():
         session.execute(update(Lease).values(expires_at=func.clock_timestamp() - timedelta(seconds=1)))
 
 
-def test_there_is_one_prober_and_without_its_lease_it_cannot_write(watched: Watched) -> None:
+def test_only_the_holder_of_the_lease_probes_and_records(watched: Watched) -> None:
     async def main(prober: Prober, _upstream_status: UpstreamStatus) -> None:
         other = Prober(watched.settings, AsyncRedis.from_url(watched.settings.redis.url))
         assert await prober._in_thread(prober._take_lease)
@@ -324,7 +326,7 @@ def test_there_is_one_prober_and_without_its_lease_it_cannot_write(watched: Watc
 
 
 def prober_of(factory: Sessions) -> uuid.UUID | None:
-    """Return the worker that probes."""
+    """Return the prober that holds the lease."""
     with factory() as session:
         return session.scalar(select(Lease.holder).where(Lease.name == LEASE))
 
@@ -336,9 +338,10 @@ def test_when_the_probing_worker_is_killed_another_one_takes_over(
     owned = sell(factory, settings, "buyer")
     port = free_port()
     variables = proxy_environment(settings, environment["REDIS_URL"], f"http://127.0.0.1:{answering.port}", port)
-    # Two servers behind it, of which one is never there: requests find the other one.
+    # Two addresses, of which one is closed: requests reach the other one.
     variables["ZENZEFI_UPSTREAM__ADDRESSES"] = f'["127.0.0.1:1", "127.0.0.1:{answering.port}"]'
-    # The lease of a killed prober (interval, timeout and a second) ends before what it saw last is too old to go on.
+    # The lease of a killed prober (interval, timeout and a second) ends before its last failure is too old to continue
+    # the outage.
     slow = {"ZENZEFI_UPSTREAM__PROBE_INTERVAL_SECONDS": "1.5", "ZENZEFI_UPSTREAM__PROBE_TIMEOUT_SECONDS": "0.5"}
     proxy = Proxy(port, {**variables, **slow})
     probing = proxy.start_worker()
@@ -355,7 +358,7 @@ def test_when_the_probing_worker_is_killed_another_one_takes_over(
         with factory() as session:
             held = outages.current_outage(session, settings.upstream.probe_gap)
         assert held is not None
-        # A request of a buyer is still tried, and says clearly what it finds.
+        # Requests are still forwarded, and fail with a status of their own.
         assert proxy.get("/", owned.secret).status == 502
         probing.send_signal(signal.SIGKILL)
         probing.wait()

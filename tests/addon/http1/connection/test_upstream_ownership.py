@@ -1,7 +1,7 @@
 """A kept upstream connection belongs to one user: no byte of one user's exchange reaches another (RFC 9112, 9.2).
 
-HTTP/1.1 pairs a response with its request by order alone. A byte that the upstream sends too late or too much would be
-read as the beginning of the next response, whoever asked for that one.
+HTTP/1.1 pairs a response with its request by order alone. A surplus or late byte of the upstream would be read as the
+beginning of the next response, whichever user requested it.
 """
 
 import pytest
