@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from jobs import context
 from models.payments import ReversalState
 from models.services.errors import DomainError, ProviderDown
-from models.services.payments import callbacks, reversals, status_checks, topups
+from models.services.payments import callbacks, refunds, settlement, status_checks, topups
 from models.services.payments.providers import mock
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def sweep_events() -> int:
 
 def _settle(event_id: uuid.UUID) -> str:
     with context.sessions().begin() as session:
-        result = topups.settle(session, event_id, pause_tokens=context.settings().debt.pause_tokens)
+        result = settlement.settle(session, event_id, pause_tokens=context.settings().debt.pause_tokens)
     logger.info("payment event %s: %s", event_id, result)
     return result
 
@@ -74,7 +74,7 @@ def _ask(payment_id: uuid.UUID) -> str | None:
     settings = context.settings()
     try:
         with context.sessions().begin() as session:
-            result = topups.ask_provider(session, payment_id, settings)
+            result = settlement.query_provider(session, payment_id, settings)
     except ProviderDown:
         logger.warning("payment %s: the provider does not answer; the query will be retried", payment_id)
     except (DomainError, SQLAlchemyError):
@@ -92,7 +92,7 @@ def send_refund(reversal_id: str) -> str:
     name = uuid.UUID(reversal_id)
     try:
         with context.sessions().begin() as session:
-            state = reversals.send(session, name, context.settings())
+            state = refunds.send(session, name, context.settings())
     except ProviderDown:
         logger.warning("refund %s: the provider does not answer; it will be retried", name)
     except (DomainError, SQLAlchemyError):
@@ -101,14 +101,14 @@ def send_refund(reversal_id: str) -> str:
         logger.info("refund %s: %s", name, state)
         return state.value
     with context.sessions().begin() as session:
-        reversals.postpone(session, name)
+        refunds.postpone(session, name)
     return ReversalState.REQUESTED.value
 
 
 def sweep_refunds() -> int:
     """Send refunds whose own job was lost or failed; return the number carried out."""
     with context.sessions().begin() as session:
-        waiting = reversals.waiting(session, older_than=SWEEP_AFTER)
+        waiting = refunds.due(session, older_than=SWEEP_AFTER)
     return sum(send_refund(str(reversal_id)) != ReversalState.REQUESTED for reversal_id in waiting)
 
 

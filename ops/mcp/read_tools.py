@@ -23,7 +23,7 @@ from models.services.ledger import transfers
 from models.services.ledger import verification as ledger_verification
 from models.services.monitoring import health_report
 from models.services.pagination import Page
-from models.services.payments import topups
+from models.services.payments import payment_queries
 from models.services.reports import overview
 from models.services.tokens import outage_credit
 from models.services.tokens import queries as token_queries
@@ -114,13 +114,13 @@ class ReadTools:
         """List payments, newest first, of all or of one user (id or e-mail address)."""
         with self._sessions() as session:
             user_id = self._user(session, user).id if user else None
-            return _page(topups.listing(session, user_id=user_id, limit=limit, offset=offset), _payment)
+            return _page(payment_queries.list_payments(session, user_id=user_id, limit=limit, offset=offset), _payment)
 
     def show_payment(self, payment_id: uuid.UUID) -> dict[str, Any]:
         """Show one payment and all events that its provider has reported."""
         with self._sessions() as session:
-            payment = topups.by_id(session, payment_id)
-            events = topups.events_of(session, payment_id)
+            payment = payment_queries.by_id(session, payment_id)
+            events = payment_queries.list_events(session, payment_id)
             return {
                 **_payment(payment),
                 "events": [

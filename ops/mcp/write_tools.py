@@ -14,7 +14,7 @@ from models.services.errors import NotFound
 from models.services.gateway import sessions
 from models.services.ledger import adjustments
 from models.services.ledger.money import parse_amount
-from models.services.payments import topups
+from models.services.payments import settlement
 from models.services.tokens import revocation
 from models.users import User
 from ops.console import Failure
@@ -79,7 +79,7 @@ class WriteTools(ReadTools):
     def ask_provider(self, payment_id: uuid.UUID) -> dict[str, Any]:
         """Ask a payment's provider for its status, and settle it accordingly."""
         with self._sessions.begin() as session:
-            return {"result": topups.ask_provider(session, payment_id, self._settings) or "nothing new"}
+            return {"result": settlement.query_provider(session, payment_id, self._settings) or "nothing new"}
 
     def _set_active(self, user: str, *, active: bool) -> dict[str, Any]:
         with self._sessions.begin() as session:

@@ -13,7 +13,7 @@ from wtforms.validators import InputRequired
 from models.config.settings import Settings
 from models.services.errors import InvalidInput
 from models.services.ledger.money import parse_amount
-from models.services.payments import limits
+from models.services.payments.providers import limits
 from models.services.tokens.purchase import NAME_LENGTH
 from portal.forms.base import Form, SeenForm, UuidField, at_most, required
 from portal.forms.numbers import AmountField

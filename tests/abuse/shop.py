@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from models.config.settings import Settings
 from models.database import Sessions
-from models.services.payments import callbacks, topups
+from models.services.payments import callbacks, settlement
 from models.services.payments.providers import Event
 from tests.factories import Crash, assert_sound, balance, crash_after, decided, engine_of, person, top_up
 
@@ -37,7 +37,7 @@ class Shop:
 
     def settle(self, event_id: uuid.UUID) -> str:
         """Run the settlement job."""
-        return self.run(lambda s: topups.settle(s, event_id))
+        return self.run(lambda s: settlement.settle(s, event_id))
 
     def money(self) -> Decimal:
         """Return alice's balance."""

@@ -15,7 +15,7 @@ from models.coupons import Coupon
 from models.gift_codes import GiftCode
 from models.ledger import Transfer
 from models.payments import Payment
-from models.services.payments import callbacks, topups
+from models.services.payments import callbacks, settlement
 from models.users import User
 from tests.factories import decided, top_up
 from tests.portal.conftest import (  # noqa: F401 - fixtures
@@ -43,7 +43,7 @@ def payment(session: Session, alice: User, settings: Settings) -> Payment:
     started = top_up(session, alice, settings)
     stored = callbacks.store_event(session, "mock", decided(session, started, settings))
     assert stored is not None
-    topups.settle(session, stored)
+    settlement.settle(session, stored)
     session.commit()
     return started
 

@@ -41,7 +41,7 @@ from models.services.errors import CallbackRefused, DomainError, InsufficientFun
 from models.services.gateway import sessions
 from models.services.ledger import adjustments, money
 from models.services.ledger import verification as ledger_verification
-from models.services.payments import callbacks, topups
+from models.services.payments import callbacks, settlement
 from models.services.payments.providers import Event
 from models.services.payments.providers.base import Callback
 from models.services.payments.providers.mock import SIGNATURE_HEADER, MockProvider
@@ -215,7 +215,7 @@ def operation(shop: Shop, what: str) -> tuple[Callable[[Session], Any], set[str]
         event_id = shop.callback(shop.pay())
         assert event_id is not None
         changed |= {"payments", "payment_events", "payment_days", "outbox_mails"}
-        return lambda s: topups.settle(s, event_id), changed
+        return lambda s: settlement.settle(s, event_id), changed
     token = shop.run(lambda s: buy(s, alice, settings))
     return lambda s: revocation.revoke(s, alice, token.id, settings=settings, actor=Actor()), changed | {
         "access_tokens"

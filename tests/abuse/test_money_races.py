@@ -25,7 +25,7 @@ from models.services.actor import PLATFORM, Actor
 from models.services.errors import DomainError, InsufficientFunds, TokenEnded, TokenUnusable
 from models.services.gateway import sessions
 from models.services.ledger import adjustments, money
-from models.services.payments import callbacks, reversals, topups
+from models.services.payments import callbacks, refunds, settlement
 from models.services.promotions import gift_codes
 from models.services.tokens import bundles, extension, outage_credit, renewal, revocation
 from models.services.tokens import pause as token_pause
@@ -229,10 +229,10 @@ def operation(shop: Shop, what: str) -> tuple[Call, set[str]]:
         return call, CHANGED | {"access_tokens", "token_events"}
     payment = shop.run(lambda s: top_up(s, alice, settings))
     event = shop.run(lambda s: decided(s, payment, settings))
-    shop.run(lambda s: topups.settle(s, callbacks.store_event(s, "mock", event)))  # type: ignore[arg-type]
+    shop.run(lambda s: settlement.settle(s, callbacks.store_event(s, "mock", event)))  # type: ignore[arg-type]
     if what == "refund":
         facts = {"amount_rub": Decimal(300), "reason": "agreed", "key": uuid.uuid4(), "actor": Actor(dana.id)}
-        return lambda s: reversals.request(s, payment.id, **facts), CHANGED | {"payments", "payment_reversals"}
+        return lambda s: refunds.request(s, payment.id, **facts), CHANGED | {"payments", "payment_reversals"}
     shop.run(lambda s: buy(s, alice, settings, hours=168))
     return lambda s: said(s, payment, "disputed", "500", refund_id="d-1"), CHANGED | {
         *("payments", "payment_events", "payment_reversals"),

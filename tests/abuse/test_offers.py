@@ -21,7 +21,7 @@ from models.payments import PaymentReversal
 from models.referrals import ReferralBonus
 from models.services.actor import PLATFORM, Actor
 from models.services.gateway import sessions
-from models.services.payments import reversals
+from models.services.payments import refunds
 from models.services.promotions import referrals
 from models.services.tokens import bundles, outage_credit, renewal, revocation
 from tests.conftest import Clock
@@ -108,7 +108,7 @@ def due(committed: Shop, time: Clock) -> dict[str, Callable[[Any], Any]]:
         revocation.force_revoke(session, ended.id, reason="over", actor=PLATFORM)
         bonus_id = session.scalars(select(ReferralBonus.id)).one()
         facts = {"amount_rub": Decimal(100), "reason": "agreed", "key": uuid.uuid4(), "actor": Actor(dana.id)}
-        reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
+        reversal = refunds.request(session, payment.id, **facts)  # type: ignore[arg-type]
         start = time()
         time.advance(minutes=38)
         outage = Outage(opened_at=start, last_failed_at=time(), closed_at=time())
@@ -119,7 +119,7 @@ def due(committed: Shop, time: Clock) -> dict[str, Callable[[Any], Any]]:
         "renew": lambda session: renewal.renew(session, token.id, settings.model_copy(update={"renewal": at_once})),
         "credit": lambda session: outage_credit.credit(session, outage.id, settings, limit=10),
         "vest": lambda session: referrals.vest(session, bonus_id),
-        "send": lambda session: reversals.send(session, reversal.id, settings),
+        "send": lambda session: refunds.send(session, reversal.id, settings),
     }
 
 

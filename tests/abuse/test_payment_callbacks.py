@@ -21,7 +21,7 @@ from models.config import settings as config
 from models.config.settings import Settings
 from models.database import Sessions
 from models.payments import Payment, PaymentEvent, PaymentStatus
-from models.services.payments import topups
+from models.services.payments import settlement
 from models.users import User
 from tests.abuse.payment_callbacks import CallbackUrl, MockSigner, StripeSigner, attacks, yookassa_body
 from tests.abuse.portal.servers import production
@@ -79,7 +79,7 @@ class Target:
         """
         with self.factory.begin() as session:
             for event_id in session.scalars(select(PaymentEvent.id).where(PaymentEvent.processed_at.is_(None))).all():
-                topups.settle(session, event_id)
+                settlement.settle(session, event_id)
         events = select(func.count(PaymentEvent.id)).where(PaymentEvent.payment_id == payment.id)
         with self.factory() as session:
             status = session.scalars(select(Payment.status).where(Payment.id == payment.id)).one()

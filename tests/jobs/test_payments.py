@@ -16,7 +16,7 @@ from models.config.settings import Settings
 from models.database import Sessions
 from models.payments import MockCheckout, Payment, PaymentEvent, PaymentStatus
 from models.services.errors import NotFound
-from models.services.payments import callbacks, manual_review, topups
+from models.services.payments import callbacks, manual_review, settlement
 from models.services.payments.providers import mock
 from models.services.payments.providers.base import Callback
 from models.users import User
@@ -79,14 +79,14 @@ def test_an_event_that_cannot_be_settled_does_not_block_others(
     buyer: User, run: Run, pay: Callable[..., Payment], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken, sound = pay("succeeded", stored=True), pay("succeeded", stored=True)
-    settle = topups.settle
+    settle = settlement.settle
 
     def sometimes(session: Any, event_id: Any, **options: Any) -> str:
         if session.get_one(PaymentEvent, event_id).payment_id == broken.id:
             raise NotFound("wallet")
         return settle(session, event_id, **options)
 
-    monkeypatch.setattr(topups, "settle", sometimes)
+    monkeypatch.setattr(settlement, "settle", sometimes)
     assert jobs.sweep_events() == 1
     assert (status(run, broken), status(run, sound)) == (PaymentStatus.PENDING, PaymentStatus.SUCCEEDED)
 
@@ -104,7 +104,7 @@ def test_a_settlement_whose_worker_dies_half_way_is_done_by_the_next(
     pay("succeeded", stored=True)
     event_id = str(run(lambda s: s.scalars(select(PaymentEvent.id)).one()))
     with monkeypatch.context() as patch:
-        patch.setattr(topups.outbox, "enqueue_mail", dies)
+        patch.setattr(settlement.outbox, "enqueue_mail", dies)
         with pytest.raises(SystemExit):
             jobs.settle(event_id)
     assert run(lambda s: balance(s, buyer)) == 100

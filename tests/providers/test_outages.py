@@ -17,7 +17,7 @@ from models.database import Sessions
 from models.payments import Payment, ReversalState
 from models.services.accounts import roles
 from models.services.actor import PLATFORM, Actor
-from models.services.payments import reversals, status_checks, topups
+from models.services.payments import refunds, settlement, status_checks, topups
 from models.users import User
 from tests.conftest import Clock, some_id
 from tests.factories import assert_sound, balance, person
@@ -47,7 +47,7 @@ def payment(running: Shop) -> Payment:
     started = start(running, person(factory, "erin"))
     side.decide(str(started.provider_payment_id))
     with factory.begin() as session:
-        assert topups.ask_provider(session, started.id, settings) == "credited"
+        assert settlement.query_provider(session, started.id, settings) == "credited"
     return started
 
 
@@ -92,7 +92,7 @@ def test_a_refund_is_carried_out_once_its_provider_answers(running: Shop, paymen
     _settings, factory, side = running
     facts = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": PLATFORM}
     with factory.begin() as session:
-        reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
+        reversal = refunds.request(session, payment.id, **facts)  # type: ignore[arg-type]
     side.failures = [500] * 3
     assert jobs.send_refund(str(reversal.id)) == "requested"
     for _ in range(2):
@@ -138,10 +138,10 @@ def test_a_payment_is_refunded_while_a_slow_provider_is_asked_about_it(
     _settings, factory, _side = running
     facts = {"amount_rub": Decimal(100), "reason": "as agreed", "actor": PLATFORM}
     with factory.begin() as session:
-        first = reversals.request(session, payment.id, key=some_id(), **facts)  # type: ignore[arg-type]
+        first = refunds.request(session, payment.id, key=some_id(), **facts)  # type: ignore[arg-type]
     slow = request.getfixturevalue("slow")
     asks = partial(jobs.ask, str(payment.id)) if job == "ask" else partial(jobs.send_refund, str(first.id))
-    _during(running, slow, asks, partial(reversals.request, payment_id=payment.id, key=some_id(), **facts))
+    _during(running, slow, asks, partial(refunds.request, payment_id=payment.id, key=some_id(), **facts))
     assert_sound(factory)
 
 

@@ -14,7 +14,7 @@ from models.payments import Payment, PaymentEvent, PaymentFailure, PaymentStatus
 from models.services.actor import Actor
 from models.services.errors import CallbackRefused, NotFound, ProviderDown, ProviderRefused
 from models.services.ledger import transfers
-from models.services.payments import callbacks, providers, reversals, topups
+from models.services.payments import callbacks, providers, refunds, settlement, topups
 from models.services.payments.providers import Callback, Event
 from models.users import User
 from tests.conftest import some_id
@@ -42,7 +42,7 @@ def told(session: Session, shop: Settings, event: dict[str, Any]) -> str | None:
         return None
     assert isinstance(word, Event)
     stored = callbacks.store_event(session, "stripe", word)
-    return topups.settle(session, stored) if stored else "known"
+    return settlement.settle(session, stored) if stored else "known"
 
 
 def test_a_payment_opens_one_checkout_however_often_it_is_started(
@@ -81,11 +81,11 @@ def test_a_payment_whose_callback_never_came_is_settled_by_asking(
     *, session: Session, payment: Payment, charlie: User, shop: Settings, stripe_side: StripeFarSide
 ) -> None:
     name = str(payment.provider_payment_id)
-    assert topups.ask_provider(session, payment.id, shop) is None
+    assert settlement.query_provider(session, payment.id, shop) is None
     stripe_side.pay(name)
     stripe_side.give_back(name, 10000)
-    assert topups.ask_provider(session, payment.id, shop) == "refunded"
-    assert topups.ask_provider(session, payment.id, shop) is None
+    assert settlement.query_provider(session, payment.id, shop) == "refunded"
+    assert settlement.query_provider(session, payment.id, shop) is None
     assert balance(session, charlie) == 40
 
 
@@ -94,11 +94,11 @@ def test_an_admins_refund_is_made_once_and_stripes_own_word_of_it_is_no_second_o
 ) -> None:
     told(session, shop, stripe_side.pay(str(payment.provider_payment_id)))
     facts = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
-    reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
+    reversal = refunds.request(session, payment.id, **facts)  # type: ignore[arg-type]
     stripe_side.failures = [500, 500, 500]
     with pytest.raises(ProviderDown):
-        reversals.send(session, reversal.id, shop)
-    assert reversals.send(session, reversal.id, shop) is ReversalState.DONE
+        refunds.send(session, reversal.id, shop)
+    assert refunds.send(session, reversal.id, shop) is ReversalState.DONE
     [made] = stripe_side.refunds.values()
     assert (made["amount"], made["metadata"]) == (20000, {"refund_key": str(reversal.id)})
     assert told(session, shop, stripe_side.event("refund.created", made)) == "refund_state"
@@ -115,12 +115,12 @@ def test_a_refund_whose_reply_was_lost_is_looked_for_before_another_is_made(
     # docs.stripe.com/api/idempotent_requests: keys are removed after a day, and then a new request is made.
     told(session, shop, stripe_side.pay(str(payment.provider_payment_id)))
     facts = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
-    reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
+    reversal = refunds.request(session, payment.id, **facts)  # type: ignore[arg-type]
     stripe_side.losses = 2
     with pytest.raises(ProviderDown):
-        reversals.send(session, reversal.id, shop)
+        refunds.send(session, reversal.id, shop)
     stripe_side.forget_keys()
-    assert reversals.send(session, reversal.id, shop) is ReversalState.DONE
+    assert refunds.send(session, reversal.id, shop) is ReversalState.DONE
     assert [made["id"] for made in stripe_side.refunds.values()] == [reversal.provider_key]
 
 
@@ -130,12 +130,12 @@ def test_a_refund_that_stripe_holds_back_stays_requested_until_it_is_carried_out
     # docs.stripe.com/refunds: without enough balance a refund is pending.
     told(session, shop, stripe_side.pay(str(payment.provider_payment_id)))
     facts = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
-    reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
+    reversal = refunds.request(session, payment.id, **facts)  # type: ignore[arg-type]
     stripe_side.refund_status = "pending"
-    assert reversals.send(session, reversal.id, shop) is ReversalState.REQUESTED
+    assert refunds.send(session, reversal.id, shop) is ReversalState.REQUESTED
     [made] = stripe_side.refunds.values()
     made["status"] = "failed"
-    assert reversals.send(session, reversal.id, shop) is ReversalState.REFUSED
+    assert refunds.send(session, reversal.id, shop) is ReversalState.REFUSED
     assert balance(session, charlie) == 50
 
 
@@ -146,10 +146,10 @@ def test_a_dispute_whose_events_were_lost_is_found_by_asking(
     name = str(payment.provider_payment_id)
     told(session, shop, stripe_side.pay(name))
     wanted = {"funds_withdrawn": ("disputed", 0), "created": (None, 50), "funds_reinstated": ("dispute_won", 50)}
-    topups.ask_provider(session, payment.id, shop)
+    settlement.query_provider(session, payment.id, shop)
     for kind in kinds:
         stripe_side.dispute(name, 50000, kind)
-        assert (topups.ask_provider(session, payment.id, shop), balance(session, charlie)) == wanted[kind]
+        assert (settlement.query_provider(session, payment.id, shop), balance(session, charlie)) == wanted[kind]
 
 
 @pytest.mark.parametrize("kind", ["refund.failed", "refund.updated"])
@@ -219,7 +219,7 @@ def test_a_signed_callback_that_does_not_fit_our_payment_credits_nothing_and_is_
     kept = session.scalars(select(PaymentEvent)).all()
     assert len(kept) == stored
     for row in kept:
-        assert topups.settle(session, row.id) in REVIEW_RESULTS
+        assert settlement.settle(session, row.id) in REVIEW_RESULTS
     assert (payment.status, payment.settled_at) == (PaymentStatus.PENDING, None)
 
 
@@ -243,7 +243,7 @@ def test_a_signed_event_of_another_product_of_the_account_is_answered_and_moves_
     body, headers = signed(stripe_side.event(kind, about))
     assert app.test_client().post(PATH, data=body, headers=headers).status_code == 200
     for row in session.scalars(select(PaymentEvent)).all():
-        assert topups.settle(session, row.id) == "waiting"
+        assert settlement.settle(session, row.id) == "waiting"
     assert (payment.status, payment.returned_rub) == (PaymentStatus.PENDING, 0)
 
 
@@ -331,8 +331,8 @@ def test_a_retired_provider_takes_no_payment_and_its_old_ones_are_settled_and_re
         topups.start(session, charlie, **facts, actor=Actor(charlie.id))  # type: ignore[arg-type]
     assert told(session, later, stripe_side.pay(str(payment.provider_payment_id))) == "credited"
     asked = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
-    reversal = reversals.request(session, payment.id, **asked)  # type: ignore[arg-type]
-    assert reversals.send(session, reversal.id, later) is ReversalState.DONE
+    reversal = refunds.request(session, payment.id, **asked)  # type: ignore[arg-type]
+    assert refunds.send(session, reversal.id, later) is ReversalState.DONE
 
 
 def test_the_keys_of_a_retired_provider_do_not_switch_it_on(

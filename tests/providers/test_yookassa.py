@@ -12,8 +12,8 @@ from models.config.settings import Settings
 from models.payments import Payment, PaymentFailure, PaymentStatus, ReversalState
 from models.services.actor import Actor
 from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused
-from models.services.payments import callbacks, manual_review, providers, reversals, status_checks, topups
-from models.services.payments.providers import Ask, Callback
+from models.services.payments import callbacks, manual_review, providers, refunds, settlement, status_checks, topups
+from models.services.payments.providers import Callback, StatusHint
 from models.users import User
 from portal.request import context
 from tests.conftest import some_id
@@ -53,13 +53,13 @@ def test_a_notification_only_makes_us_ask_and_what_the_api_says_is_settled_once(
 ) -> None:
     name = str(payment.provider_payment_id)
     # Its body says "paid"; YooKassa itself does not.
-    assert hears(shop, notification("payment.succeeded", {"id": name, "status": "succeeded"})) == Ask(name)
-    assert callbacks.asked_about(session, "yookassa", Ask(name)) == payment.id
-    assert topups.ask_provider(session, payment.id, shop) is None
+    assert hears(shop, notification("payment.succeeded", {"id": name, "status": "succeeded"})) == StatusHint(name)
+    assert callbacks.payment_to_query(session, "yookassa", StatusHint(name)) == payment.id
+    assert settlement.query_provider(session, payment.id, shop) is None
     yookassa_side.decide(name, "waiting_for_capture")
-    assert topups.ask_provider(session, payment.id, shop) is None
+    assert settlement.query_provider(session, payment.id, shop) is None
     yookassa_side.decide(name)
-    assert [topups.ask_provider(session, payment.id, shop) for _ in range(2)] == ["credited", None]
+    assert [settlement.query_provider(session, payment.id, shop) for _ in range(2)] == ["credited", None]
     assert balance(session, charlie) == 50
 
 
@@ -67,7 +67,7 @@ def test_a_canceled_payment_is_canceled(
     session: Session, payment: Payment, shop: Settings, yookassa_side: YooKassaFarSide
 ) -> None:
     yookassa_side.decide(str(payment.provider_payment_id), "canceled")
-    assert topups.ask_provider(session, payment.id, shop) == "canceled"
+    assert settlement.query_provider(session, payment.id, shop) == "canceled"
     assert payment.status is PaymentStatus.CANCELED
 
 
@@ -76,7 +76,7 @@ def test_a_notification_from_a_published_network_is_heard_however_its_address_is
     shop: Settings, payment: Payment, address: str
 ) -> None:
     name = str(payment.provider_payment_id)
-    assert hears(shop, notification("payment.succeeded", {"id": name}), address) == Ask(name)
+    assert hears(shop, notification("payment.succeeded", {"id": name}), address) == StatusHint(name)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_a_body_that_is_none_of_yookassas_is_refused(shop: Settings, body: bytes
 
 
 def test_a_payment_that_is_not_ours_is_not_asked_about(session: Session, payment: Payment) -> None:
-    assert callbacks.asked_about(session, "yookassa", Ask("of another shop")) is None
-    assert callbacks.asked_about(session, "yookassa", Ask("\0")) is None
-    assert callbacks.asked_about(session, "stripe", Ask(str(payment.provider_payment_id))) is None
+    assert callbacks.payment_to_query(session, "yookassa", StatusHint("of another shop")) is None
+    assert callbacks.payment_to_query(session, "yookassa", StatusHint("\0")) is None
+    assert callbacks.payment_to_query(session, "stripe", StatusHint(str(payment.provider_payment_id))) is None
 
 
 def test_an_answer_with_another_amount_settles_nothing(
@@ -108,8 +108,8 @@ def test_an_answer_with_another_amount_settles_nothing(
     name = str(payment.provider_payment_id)
     yookassa_side.decide(name)
     yookassa_side.payments[name]["amount"]["value"] = "500.01"
-    assert str(topups.ask_provider(session, payment.id, shop)) in REVIEW_RESULTS
-    assert topups.ask_provider(session, payment.id, shop) is None
+    assert str(settlement.query_provider(session, payment.id, shop)) in REVIEW_RESULTS
+    assert settlement.query_provider(session, payment.id, shop) is None
     assert (balance(session, charlie), manual_review.count(session)) == (0, 1)
 
 
@@ -118,10 +118,10 @@ def test_a_refund_in_yookassas_dashboard_is_booked_once(
 ) -> None:
     name = str(payment.provider_payment_id)
     yookassa_side.decide(name)
-    topups.ask_provider(session, payment.id, shop)
+    settlement.query_provider(session, payment.id, shop)
     body = yookassa_side.give_back(name, "120.00")
-    assert hears(shop, body) == Ask(name)
-    assert [topups.ask_provider(session, payment.id, shop) for _ in range(2)] == ["refunded", None]
+    assert hears(shop, body) == StatusHint(name)
+    assert [settlement.query_provider(session, payment.id, shop) for _ in range(2)] == ["refunded", None]
     assert (balance(session, charlie), payment.returned_rub) == (38, 120)
 
 
@@ -129,16 +129,16 @@ def test_an_admins_refund_is_made_once_though_the_connection_is_lost(
     *, session: Session, payment: Payment, charlie: User, dana: User, shop: Settings, yookassa_side: YooKassaFarSide
 ) -> None:
     yookassa_side.decide(str(payment.provider_payment_id))
-    topups.ask_provider(session, payment.id, shop)
+    settlement.query_provider(session, payment.id, shop)
     facts = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
-    reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
+    reversal = refunds.request(session, payment.id, **facts)  # type: ignore[arg-type]
     for failure in (0, 500, 429, 502):
         yookassa_side.failures = [failure]
         with pytest.raises(ProviderDown):
-            reversals.send(session, reversal.id, shop)
-    assert reversals.send(session, reversal.id, shop) is ReversalState.DONE
+            refunds.send(session, reversal.id, shop)
+    assert refunds.send(session, reversal.id, shop) is ReversalState.DONE
     assert len(yookassa_side.refunds) == 1
-    assert topups.ask_provider(session, payment.id, shop) == "refund_state"
+    assert settlement.query_provider(session, payment.id, shop) == "refund_state"
     assert balance(session, charlie) == 30
     with pytest.raises(ProviderRefused, match="More than is left"):
         providers.get("yookassa", shop).refund(session, payment, Decimal(400), "another")
@@ -201,7 +201,7 @@ def test_why_a_payment_was_canceled_is_kept(
 ) -> None:
     # yookassa.ru/developers, "Canceled payments": cancellation_details.reason.
     yookassa_side.decide(str(payment.provider_payment_id), "canceled", reason)
-    assert topups.ask_provider(session, payment.id, shop) == "canceled"
+    assert settlement.query_provider(session, payment.id, shop) == "canceled"
     assert payment.failure is failure
 
 
@@ -210,19 +210,19 @@ def test_a_refund_that_is_pending_and_then_canceled_gives_the_znc_back(
 ) -> None:
     # yookassa.ru/developers/api, "Refund object": pending, succeeded or canceled.
     yookassa_side.decide(str(payment.provider_payment_id))
-    topups.ask_provider(session, payment.id, shop)
+    settlement.query_provider(session, payment.id, shop)
     facts = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
-    reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
+    reversal = refunds.request(session, payment.id, **facts)  # type: ignore[arg-type]
     yookassa_side.refund_status = "pending"
-    assert reversals.send(session, reversal.id, shop) is ReversalState.REQUESTED
-    assert topups.ask_provider(session, payment.id, shop) is None
+    assert refunds.send(session, reversal.id, shop) is ReversalState.REQUESTED
+    assert settlement.query_provider(session, payment.id, shop) is None
     [made] = yookassa_side.refunds.values()
     assert reversal.provider_key == made["id"]
     # Found by either sweep: that of refunds, or that of payments.
     made["status"] = "canceled"
     yookassa_side.payments[str(payment.provider_payment_id)]["refunded_amount"]["value"] = "0.00"
-    assert topups.ask_provider(session, payment.id, shop) == "refund_failed"
-    assert reversals.send(session, reversal.id, shop) is ReversalState.REFUSED
+    assert settlement.query_provider(session, payment.id, shop) == "refund_failed"
+    assert refunds.send(session, reversal.id, shop) is ReversalState.REFUSED
     assert (balance(session, charlie), payment.returned_rub) == (50, 0)
 
 
@@ -231,12 +231,12 @@ def test_a_refund_whose_reply_was_lost_is_looked_for_before_another_is_made(
 ) -> None:
     # yookassa.ru/developers, "Idempotence": a key is kept for 24 hours, and then a new request is carried out.
     yookassa_side.decide(str(payment.provider_payment_id))
-    topups.ask_provider(session, payment.id, shop)
+    settlement.query_provider(session, payment.id, shop)
     facts = {"amount_rub": Decimal(200), "reason": "as agreed", "key": some_id(), "actor": Actor(dana.id)}
-    reversal = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
+    reversal = refunds.request(session, payment.id, **facts)  # type: ignore[arg-type]
     yookassa_side.losses = 1
     with pytest.raises(ProviderDown):
-        reversals.send(session, reversal.id, shop)
+        refunds.send(session, reversal.id, shop)
     yookassa_side.forget_keys()
-    assert reversals.send(session, reversal.id, shop) is ReversalState.DONE
+    assert refunds.send(session, reversal.id, shop) is ReversalState.DONE
     assert list(yookassa_side.refunds) == [reversal.provider_key]

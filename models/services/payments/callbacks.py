@@ -1,4 +1,4 @@
-"""Callbacks of payment providers: stored, once each, before they are answered."""
+"""Callbacks of payment providers: each is stored once, before the response."""
 
 import uuid
 from datetime import timedelta
@@ -14,20 +14,20 @@ from models.payments import Payment, PaymentEvent
 from models.services import text_validation
 from models.services.errors import CallbackRefused
 from models.services.ledger.money import CENT, LARGEST
-from models.services.payments.providers import Ask, Event
-from models.services.payments.providers.base import OF_A_PART
+from models.services.payments.providers import Event, StatusHint
+from models.services.payments.providers.base import PARTIAL_OUTCOMES
 
-# A report of an unknown payment may precede it; after a day it belongs to another product of the account.
-PATIENCE = timedelta(days=1)
-SOONEST, LATEST = timedelta(minutes=1), timedelta(hours=1)
+# A report may arrive before its payment is known; after a day it belongs to another product of the account.
+WAITING_PERIOD = timedelta(days=1)
+MIN_RETRY, MAX_RETRY = timedelta(minutes=1), timedelta(hours=1)
 
 
 def store_event(session: Session, provider: str, event: Event) -> uuid.UUID | None:
-    """Keep a verified report under its provider's event id; returns our id.
+    """Store a verified report under its provider's event id; return our id.
 
-    None for one that was here before, and for one about a payment of another product of the same account. Whether its
-    amount and its currency are those of the payment is judged when it is settled: what a provider has signed is kept,
-    or it would repeat it for days and then be silent. Raises CallbackRefused for names that are none.
+    None for a repeated report, and for a payment of another product of the same account. Amount and currency are
+    compared with the payment's at settlement: a signed report is always stored, because the provider would repeat it
+    for days and then stop. Raises CallbackRefused for ids and amounts that cannot be stored.
     """
     names = (event.event_id, event.provider_payment_id, event.charge_id, event.refund_id, event.refund_key)
     if not all(text_validation.is_printable(name) for name in names if name is not None):
@@ -35,9 +35,9 @@ def store_event(session: Session, provider: str, event: Event) -> uuid.UUID | No
     amount = event.amount_rub
     if not amount.is_finite() or abs(amount) > LARGEST or amount != amount.quantize(CENT):
         raise CallbackRefused("amount_invalid")
-    payment = named(session, provider, event.provider_payment_id)
-    if payment is None and event.outcome not in OF_A_PART:
-        # A payment is known under its first id before its payer hears of it, so this one is not ours.
+    payment = find_payment(session, provider, event.provider_payment_id)
+    if payment is None and event.outcome not in PARTIAL_OUTCOMES:
+        # A payment is stored with its first id before the payer gets the checkout, so this one is not ours.
         return None
     try:
         return _store(session, provider, payment, event)
@@ -74,7 +74,7 @@ def _store(session: Session, provider: str, payment: Payment | None, event: Even
 
 
 def _storable(value: Any) -> Any:
-    """Replace what JSON can hold and PostgreSQL cannot: a payer may write a NUL into a provider's form."""
+    """Replace characters that PostgreSQL cannot store: a payer may enter a NUL in a provider's form."""
     if isinstance(value, dict):
         return {_storable(key): _storable(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -84,36 +84,36 @@ def _storable(value: Any) -> Any:
     return value
 
 
-def named(session: Session, provider: str, name: str) -> Payment | None:
-    """Return the payment that a provider calls so, by its first or second id; None when we have none."""
+def find_payment(session: Session, provider: str, name: str) -> Payment | None:
+    """Return the payment with this id at the provider, its first or second one; None when there is none."""
     names = or_(Payment.provider_payment_id == name, Payment.provider_charge_id == name)
     return session.scalars(select(Payment).where(Payment.provider == provider, names)).one_or_none()
 
 
-def asked_about(session: Session, provider: str, word: Ask) -> uuid.UUID | None:
-    """Return the payment of ours that its provider is to be asked about; None for one that is not ours."""
+def payment_to_query(session: Session, provider: str, hint: StatusHint) -> uuid.UUID | None:
+    """Return the id of the payment that its provider has to be queried about; None for one that is not ours."""
     payment = (
-        named(session, provider, word.provider_payment_id)
-        if text_validation.is_printable(word.provider_payment_id)
+        find_payment(session, provider, hint.provider_payment_id)
+        if text_validation.is_printable(hint.provider_payment_id)
         else None
     )
     return payment.id if payment else None
 
 
-def fits(payment: Payment, event: PaymentEvent) -> bool:
-    """Say whether an event's amount can be that of the payment, or of a part of it.
+def amount_matches(payment: Payment, event: PaymentEvent) -> bool:
+    """Return whether an event's amount can be that of the payment, or of a part of it.
 
-    A provider's word that nothing was paid is good whatever amount it names.
+    The amount of a cancellation does not matter.
     """
     if event.outcome == "canceled":
         return True
-    if event.outcome in OF_A_PART:
+    if event.outcome in PARTIAL_OUTCOMES:
         return event.currency == "RUB" and event.amount_rub > 0
     return event.currency == "RUB" and event.amount_rub == payment.amount_rub
 
 
 def unprocessed_events(session: Session, *, older_than: timedelta, limit: int = 200) -> list[uuid.UUID]:
-    """Return the ids of stored events that no job has acted on and whose turn it is, the longest due first."""
+    """Return the ids of stored events that are not processed and due, the longest due first."""
     moment = clock.now()
     query = select(PaymentEvent.id).where(
         PaymentEvent.processed_at.is_(None),
@@ -124,18 +124,18 @@ def unprocessed_events(session: Session, *, older_than: timedelta, limit: int = 
 
 
 def postpone(session: Session, event_id: uuid.UUID) -> None:
-    """Let an event wait for as long as it is old, so that those which wait keep no newer one from its turn."""
+    """Retry an event after its own age, so that old waiting events do not delay newer ones."""
     event = session.get(PaymentEvent, event_id)
     if event is not None:
         moment = clock.now()
-        event.retry_at = moment + min(max(moment - event.received_at, SOONEST), LATEST)
+        event.retry_at = moment + min(max(moment - event.received_at, MIN_RETRY), MAX_RETRY)
         session.flush()
 
 
-def hurry(session: Session, payment: Payment) -> None:
-    """Let the events that wait for a payment have their turn now.
+def retry_waiting(session: Session, payment: Payment) -> None:
+    """Make the waiting events of a payment due now.
 
-    Those that a job is settling are passed over: it waits for the payment's row, which is locked here.
+    Events that a job is settling are skipped: that job waits for the payment's row, which is locked here.
     """
     waits = PaymentEvent.payment_id == payment.id
     if payment.provider_charge_id is not None:

@@ -7,14 +7,14 @@ from models.payments import PaymentResult, PaymentReversal, ReversalKind
 
 @dataclass(frozen=True, slots=True)
 class EventResult:
-    """What is stored with the event; amounts in `details` are strings in RUB."""
+    """Result that is stored with the event; amounts in `details` are strings in RUB."""
 
     code: PaymentResult
     details: dict[str, str] = field(default_factory=dict)
     needs_review: bool = False
 
 
-def of_reversal(reversal: PaymentReversal, *, needs_review: bool) -> EventResult:
+def reversal_result(reversal: PaymentReversal, *, needs_review: bool) -> EventResult:
     """Return the result of a report that a reversal's state does not allow to be booked."""
     code = PaymentResult.REFUND_STATE if reversal.kind is ReversalKind.REFUND else PaymentResult.DISPUTE_STATE
     return EventResult(code, {"reversal_state": reversal.state.value}, needs_review)

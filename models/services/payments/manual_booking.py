@@ -21,7 +21,7 @@ from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.errors import DuplicateTransfer, InvalidInput, NotFound, NotRefundable
 from models.services.ledger.money import require_amount
-from models.services.payments import manual_review, reversal_events, reversals, topups
+from models.services.payments import manual_review, reversal_events, reversals, settlement
 
 # The states that an admin may set a reversal to, and the audit action of each.
 ENDINGS = {
@@ -48,14 +48,14 @@ def book_chargeback(
     actor: Actor,
     pause_tokens: bool = True,
 ) -> PaymentReversal:
-    """Book that a bank has taken money of a payment: the ZNC leave the wallet, and what is spent becomes a debt.
+    """Book a chargeback: debit the ZNC from the wallet; what is spent already becomes a debt.
 
-    `reference` is the bank's or the provider's name of it, `key` becomes the reversal's id: a form sent twice raises
+    `reference` is its id at the bank or provider, `key` becomes the reversal's id: a form sent twice raises
     DuplicateTransfer. Raises InvalidInput, NotFound, and NotRefundable for a payment that was not settled.
     """
     reason = text_validation.one_line(reason, field="reason", at_least=3, at_most=200)
     reference = text_validation.one_line(reference, field="reference", at_least=1, at_most=120)
-    payment = reversals.locked(session, payment_id)
+    payment = reversals.lock_payment(session, payment_id)
     if session.get(PaymentReversal, key) is not None:
         raise DuplicateTransfer(f"reversal:{key}")
     if payment.settled_at is None:
@@ -63,7 +63,7 @@ def book_chargeback(
     amount_rub = require_amount(amount_rub)
     if amount_rub > payment.amount_rub - payment.returned_rub:
         raise InvalidInput("amount", "amount_exceeds_payment")
-    booked = [row.provider_key for row in reversals.of_payment(session, payment.id) if row.state in IN_FORCE]
+    booked = [row.provider_key for row in reversals.list_reversals(session, payment.id) if row.state in IN_FORCE]
     if reference in booked:
         raise InvalidInput("reference", "dispute_already_booked")
     return _take(
@@ -88,13 +88,13 @@ def end(
     reason: str,
     actor: Actor,
 ) -> PaymentReversal:
-    """Set the final state of a refund or a dispute by hand: carried out, withdrawn or failed, won.
+    """Set the final state of a refund or a dispute by hand: carried out, refused, or won.
 
-    A provider that was removed answers no more, and of some endings it writes by mail only. Raises InvalidInput when
-    the reversal stands otherwise meanwhile, and NotFound.
+    A removed provider cannot be queried, and some outcomes are reported by e-mail only. Raises NotFound, and
+    InvalidInput when the reversal's state has changed meanwhile.
     """
     reason = text_validation.one_line(reason, field="reason", at_least=3, at_most=200)
-    payment = reversals.locked(session, payment_id)
+    payment = reversals.lock_payment(session, payment_id)
     found = session.get(PaymentReversal, reversal_id, populate_existing=True)
     if found is None or found.payment_id != payment.id:
         raise NotFound("refund")
@@ -112,16 +112,16 @@ def end(
 def book_event(
     session: Session, event_id: uuid.UUID, *, note: str, actor: Actor, pause_tokens: bool = True
 ) -> PaymentEvent:
-    """Book a reviewed report as an admin decides, and take it off the list.
+    """Book a report that needs review as an admin decided, and close the review.
 
-    A success credits the payment, though it was canceled or its amount is another; money that went back is taken, as
-    far as it is left; a won dispute or a failed refund gives the ZNC back. Raises NotFound for an event that does not
-    wait, and InvalidInput for an empty note or where there is nothing to book.
+    A success credits the payment even if it was canceled or the amount differs; a refund or dispute debits up to what
+    is left of the payment; a won dispute or a failed refund credits the ZNC again. Raises NotFound for an event that
+    needs no review, and InvalidInput for an empty note or when there is nothing to book.
     """
     event = manual_review.close(session, event_id, note=note, actor=actor)
     if event.payment_id is None:
         raise NotFound("payment")
-    payment = reversals.locked(session, event.payment_id)
+    payment = reversals.lock_payment(session, event.payment_id)
     if not _book(session, payment, event, actor, pause_tokens=pause_tokens):
         raise InvalidInput("note", "nothing_to_book")
     session.flush()
@@ -136,7 +136,7 @@ def _book(session: Session, payment: Payment, event: PaymentEvent, actor: Actor,
             if payment.status is PaymentStatus.CANCELED:
                 # The provider took the money after canceling: the payment counts as expired, which may still succeed.
                 payment.status = PaymentStatus.EXPIRED
-            topups.credit(session, payment, actor=actor)
+            settlement.credit(session, payment, actor=actor)
         case "dispute_won" | "refund_failed" if held is not None and in_force:
             state = ReversalState.WON if held.kind is ReversalKind.DISPUTE else ReversalState.REFUSED
             reversals.undo(session, payment, held, state, note=event.review_note)

@@ -28,7 +28,7 @@ def list_reviews() -> ListQuery[PaymentEvent]:
 
 
 def close(session: Session, event_id: uuid.UUID, *, note: str, actor: Actor) -> PaymentEvent:
-    """Take an event off the list. Raises NotFound for one that does not wait, InvalidInput for an empty note."""
+    """Close the review of an event. Raises NotFound for an event without review, InvalidInput for an empty note."""
     note = text_validation.one_line(note, field="note", at_least=3, at_most=200)
     event = session.scalars(
         select(PaymentEvent)

@@ -1,4 +1,4 @@
-"""Payments against the ledger, by day and provider: what an accountant compares with a provider's own report."""
+"""Reconciliation of payments with the ledger, by day and provider, for comparison with the provider's own report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ type Figures = dict[tuple[date, str], Any]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One day of one provider. A difference is what the ledger booked and should not have, or the reverse."""
+    """One day of one provider."""
 
     day: date
     provider: str
@@ -43,10 +43,10 @@ class Row:
 
 
 def daily_totals(session: Session, first: date, last: date, zone: tzinfo = UTC) -> list[Row]:
-    """Return the days from `first` to `last`, both included, on which something happened, oldest first.
+    """Return the days with payments or reversals from `first` to `last`, both included, oldest first.
 
-    A payment counts on the day on which it was settled, and what went back of one on the day on which it went.
-    Raises InvalidInput for a range that is empty or longer than a year.
+    A payment counts on the day of its settlement, a reversal on the day of its booking. Raises InvalidInput for a range
+    that is empty or longer than a year.
     """
     if not 0 <= (last - first).days < LONGEST_DAYS:
         raise InvalidInput("last", "range_too_long")
@@ -61,7 +61,7 @@ def daily_totals(session: Session, first: date, last: date, zone: tzinfo = UTC) 
 
 
 def _kept(session: Session, first: date, last: date) -> Figures:
-    """Return what was paid and booked by day in UTC, from the stored daily totals (models.daily_stats)."""
+    """Return paid and booked amounts by UTC day, from the stored daily totals (models.daily_stats)."""
     kept = session.scalars(
         select(DailyPayments).where(DailyPayments.day.between(first, last), DailyPayments.payments != 0)
     )
@@ -69,12 +69,12 @@ def _kept(session: Session, first: date, last: date) -> Figures:
 
 
 def _by_day(session: Session, query: Any, first: date) -> Figures:
-    """Run a query whose rows begin with the number of the day, from 1, and the provider."""
+    """Run a query whose rows begin with the number of the day, counted from 1, and the provider."""
     return {(first + timedelta(days=row[0] - 1), row[1]): tuple(row[2:]) for row in session.execute(query)}
 
 
 def _paid(starts: Sequence[datetime]) -> Any:
-    """Add up what was paid and booked from the payments themselves: their kept days are those of UTC only."""
+    """Sum paid and booked amounts from the payments themselves: stored daily totals exist for UTC days only."""
     deposit = aliased(Transfer)
     booked = (deposit.reference_type == "payment", deposit.reference_id == Payment.id)
     is_its = and_(*booked, deposit.kind == TransferKind.DEPOSIT)
@@ -93,7 +93,7 @@ def _within(at: Any, starts: Sequence[datetime]) -> tuple[Any, Any]:
 
 
 def _returned(starts: Sequence[datetime]) -> Any:
-    """Add up reversals by day; rejected refunds and won disputes were booked and undone, so they count as zero."""
+    """Sum reversals by day; rejected refunds and won disputes were booked and undone, so they count as zero."""
     booking = aliased(Transfer)
     name = cast(PaymentReversal.id, String)
     of_it = or_(booking.idempotency_key == "reversal:" + name, booking.idempotency_key == "reversal-debt:" + name)

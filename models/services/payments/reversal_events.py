@@ -1,4 +1,4 @@
-"""What a provider reports of refunds and disputes, booked by rule or left to an admin."""
+"""Provider reports on refunds and disputes: booked by rule, or left to an admin for review."""
 
 import uuid
 
@@ -18,7 +18,7 @@ from models.payments import (
 )
 from models.services.actor import PLATFORM
 from models.services.payments import callbacks, reversals
-from models.services.payments.event_results import EventResult, of_reversal
+from models.services.payments.event_results import EventResult, reversal_result
 
 
 def settle(session: Session, payment: Payment, event: PaymentEvent, *, pause_tokens: bool) -> EventResult | None:
@@ -27,8 +27,8 @@ def settle(session: Session, payment: Payment, event: PaymentEvent, *, pause_tok
     None while the payment itself is not settled: its own report may still arrive.
     """
     if payment.settled_at is None:
-        # A provider that refunds a payment which it has not reported as paid yet is late with that report, not wrong.
-        is_late = event.received_at <= clock.now() - callbacks.PATIENCE
+        # A refund of a payment that is not reported as paid yet: that report is late, not missing.
+        is_late = event.received_at <= clock.now() - callbacks.WAITING_PERIOD
         late = EventResult(PaymentResult.PAYMENT_STATE, {"payment_status": payment.status.value}, needs_review=True)
         return late if is_late else None
     held = find(session, payment, event)
@@ -47,15 +47,15 @@ def _against(held: PaymentReversal, event: PaymentEvent) -> EventResult:
     if held.state not in IN_FORCE:
         # A new reversal or an old report that is late: the report does not distinguish them, because Stripe does not
         # promise an order (docs.stripe.com/webhooks, "Event ordering").
-        return of_reversal(held, needs_review=True)
+        return reversal_result(held, needs_review=True)
     if held.amount_rub != event.amount_rub:
         amounts = {"refunded": f"{event.amount_rub:.2f}", "booked": f"{held.amount_rub:.2f}"}
         return EventResult(PaymentResult.AMOUNT_DIFFERS, amounts, needs_review=True)
-    return of_reversal(held, needs_review=False)
+    return reversal_result(held, needs_review=False)
 
 
 def _book(session: Session, payment: Payment, event: PaymentEvent, *, pause_tokens: bool) -> EventResult:
-    """Book a refund or a dispute that did not begin here."""
+    """Book a refund or a dispute that was started at the provider."""
     left = payment.amount_rub - payment.returned_rub
     if event.amount_rub > left:
         amounts = {"refunded": f"{event.amount_rub:.2f}", "left": f"{left:.2f}"}
@@ -81,11 +81,11 @@ def _book(session: Session, payment: Payment, event: PaymentEvent, *, pause_toke
 
 
 def find(session: Session, payment: Payment, event: PaymentEvent) -> PaymentReversal | None:
-    """Return the reversal that an event is about: by the provider's id, by ours, or the one that waits for it.
+    """Return the reversal of an event: by the provider's id, by ours, or a requested refund of the same amount.
 
-    Of several with the provider's id it is the one in force, or the last that was undone.
+    Of several with the provider's id, the one in force, or else the last undone one.
     """
-    rows = sorted(reversals.of_payment(session, payment.id), key=lambda row: row.created_at, reverse=True)
+    rows = sorted(reversals.list_reversals(session, payment.id), key=lambda row: row.created_at, reverse=True)
     by_id = [row for row in rows if event.refund_id is not None and row.provider_key == event.refund_id]
     by_key = [row for row in rows if event.refund_key is not None and str(row.id) == event.refund_key]
     expected = [
@@ -98,9 +98,9 @@ def find(session: Session, payment: Payment, event: PaymentEvent) -> PaymentReve
 
 
 def _undone(session: Session, payment: Payment, held: PaymentReversal | None, outcome: str) -> EventResult:
-    """Give the ZNC of a reversal back whose money the payer does not have: a won dispute, or a refund that failed.
+    """Undo a reversal whose money did not reach the payer: a won dispute, or a refund that failed.
 
-    A provider may have called the refund done before: a bank sends back what it cannot credit.
+    The provider may have reported the refund as done before: a bank returns what it cannot credit.
     """
     kind, state, action, cause = _UNDOES[outcome]
     if held is None or held.kind is not kind:
@@ -109,7 +109,7 @@ def _undone(session: Session, payment: Payment, held: PaymentReversal | None, ou
             return EventResult(PaymentResult.REFUND_STATE, {"reversal_state": ReversalState.REFUSED.value})
         return EventResult(PaymentResult.DISPUTE_UNKNOWN, needs_review=True)
     if held.state is state:
-        return of_reversal(held, needs_review=False)
+        return reversal_result(held, needs_review=False)
     reversals.undo(session, payment, held, state, cause=cause)
     reversals.record(session, payment, action, held)
     return EventResult(PaymentResult(outcome))

@@ -1,21 +1,16 @@
-"""Reversals of payments: refunds by admins, and refunds and disputes that a provider or a bank reports.
+"""Reversals of payments in the ledger: refunds and disputes debit the wallet, what is spent already becomes a debt.
 
-The ZNC go back at once, from the wallet; what a chargeback finds spent already stays on the user's receivable
-account as a debt (docs/spec/design.md#money). An admin's refund takes only what is unspent of that very payment.
-The provider is asked afterwards by a job, with the reversal's id as idempotency key, so a second run refunds once.
+The debt is booked on the user's receivable account (docs/spec/design.md#money).
 """
 
 import uuid
-from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import clock
 from models.audit import AuditAction
-from models.config.settings import Settings
 from models.ledger import Account, AccountKind, TransferKind, TransferPurpose
 from models.payments import (
     MOVES,
@@ -26,30 +21,22 @@ from models.payments import (
     ReversalKind,
     ReversalState,
 )
-from models.services import text_validation
 from models.services.actor import PLATFORM, Actor
 from models.services.audit import log as audit_log
-from models.services.errors import (
-    DuplicateTransfer,
-    InvalidInput,
-    NotFound,
-    NotRefundable,
-    PaymentSpent,
-    ProviderRefused,
-)
+from models.services.errors import NotFound
 from models.services.ledger import transfers
-from models.services.ledger.money import CENT, require_amount
+from models.services.ledger.money import CENT
 from models.services.notifications import outbox
-from models.services.payments import providers, status_checks, unclaimed_money, unspent
+from models.services.payments import unclaimed_money
 from models.services.promotions import bonus_corrections
 from models.services.tokens import debt_pauses
 from models.users import User
 
-# In the key of the second transfer for one reversal.
-_PART = {AccountKind.RECEIVABLE: ":debt"}
+# Suffix of the idempotency key of the second transfer of a reversal.
+_KEY_SUFFIXES = {AccountKind.RECEIVABLE: ":debt"}
 
 
-def locked(session: Session, payment_id: uuid.UUID) -> Payment:
+def lock_payment(session: Session, payment_id: uuid.UUID) -> Payment:
     """Lock a payment and return it as it is in the database now. Raises NotFound."""
     payment = session.scalars(
         select(Payment)
@@ -62,104 +49,14 @@ def locked(session: Session, payment_id: uuid.UUID) -> Payment:
     return payment
 
 
-def move(payment: Payment, status: PaymentStatus) -> None:
-    """Take one of the steps that there are; any other is a fault of ours."""
+def change_status(payment: Payment, status: PaymentStatus) -> None:
+    """Change the status by an allowed transition. Raises ValueError for any other, which is a programming error."""
     if status not in MOVES[payment.status]:
-        raise ValueError(f"a payment does not go from {payment.status} to {status}")
+        raise ValueError(f"a payment cannot change from {payment.status} to {status}")
     payment.status = status
 
 
-def request(
-    session: Session,
-    payment_id: uuid.UUID,
-    *,
-    amount_rub: Decimal,
-    reason: str = "",
-    cause: ReversalCause | None = None,
-    key: uuid.UUID,
-    actor: Actor,
-) -> PaymentReversal:
-    """Take the ZNC of a refund from the payer's wallet and leave the rest to the job; amounts in roubles.
-
-    `key` becomes the reversal's id: a form sent twice raises DuplicateTransfer. Raises InvalidInput, NotFound,
-    NotRefundable, and PaymentSpent when less of this very payment is unspent than goes back.
-    """
-    reason = text_validation.one_line(reason, field="reason", at_least=0 if cause else 3, at_most=200)
-    payment = locked(session, payment_id)
-    if session.get(PaymentReversal, key) is not None:
-        raise DuplicateTransfer(f"reversal:{key}")
-    if payment.status is not PaymentStatus.SUCCEEDED:
-        raise NotRefundable
-    amount_rub = require_amount(amount_rub)
-    if amount_rub > payment.amount_rub - payment.returned_rub:
-        raise InvalidInput("amount", "amount_exceeds_payment")
-    bonus_corrections.lock_of_buyer(session, payment.user_id)
-    account, left = unclaimed_money.holder(session, payment)
-    if account.kind is AccountKind.WALLET:
-        left = unspent.of_payment(session, payment)
-    if _znc_of(payment, amount_rub) > left:
-        raise PaymentSpent(left)
-    facts: dict[str, Any] = {"reversal_id": key, "reason": reason, "cause": cause, "actor": actor}
-    # What is refunded is unspent, so it makes no debt.
-    reversal = begin(session, payment, ReversalKind.REFUND, amount_rub, pause_tokens=False, **facts)
-    resource, facts = ("payment", payment.id), {"amount_rub": str(amount_rub), "reason": reason or str(cause)}
-    action = AuditAction.PAYMENT_REFUND_REQUESTED
-    audit_log.record(session, action, actor, user_id=payment.user_id, resource=resource, **facts)
-    return reversal
-
-
-def send(session: Session, reversal_id: uuid.UUID, settings: Settings) -> ReversalState:
-    """Ask the provider to carry out a requested refund; returns its state afterwards.
-
-    No row is locked while the provider is asked. One that the provider has taken down but not carried out stays
-    requested. Raises NotFound, and ProviderDown when it has to be tried again. A refusal gives the ZNC back.
-    """
-    found = session.get(PaymentReversal, reversal_id)
-    if found is None:
-        raise NotFound("refund")
-    if found.state is not ReversalState.REQUESTED:
-        return found.state
-    payment = session.get_one(Payment, found.payment_id)
-    made, refused = None, ""
-    try:
-        made = providers.known(payment.provider, settings).refund(session, payment, found.amount_rub, str(found.id))
-    except ProviderRefused as refusal:
-        refused = refusal.message
-    locked(session, payment.id)
-    session.refresh(found)
-    if found.state is not ReversalState.REQUESTED:
-        return found.state
-    if made is None:
-        undo(session, payment, found, ReversalState.REFUSED, note=refused)
-        record(session, payment, AuditAction.PAYMENT_REFUND_REFUSED, found)
-    elif made.is_done:
-        finish(session, payment, found, made.id)
-    else:
-        found.provider_key = made.id
-        postpone(session, found.id)
-    return found.state
-
-
-def waiting(session: Session, *, older_than: timedelta, limit: int = 200) -> list[uuid.UUID]:
-    """Return refunds that their provider has not carried out and whose turn it is, the longest due first."""
-    moment = clock.now()
-    query = select(PaymentReversal.id).where(
-        PaymentReversal.state == ReversalState.REQUESTED,
-        PaymentReversal.created_at < moment - older_than,
-        PaymentReversal.retry_at <= moment,
-    )
-    return list(session.scalars(query.order_by(PaymentReversal.retry_at).limit(limit)))
-
-
-def postpone(session: Session, reversal_id: uuid.UUID) -> None:
-    """Ask for a refund again later, each time after twice the wait."""
-    reversal = session.get_one(PaymentReversal, reversal_id)
-    reversal.retry_at = clock.now() + status_checks.backoff(reversal.failures)
-    reversal.failures += 1
-    session.flush()
-
-
-def of_payment(session: Session, payment_id: uuid.UUID) -> list[PaymentReversal]:
+def list_reversals(session: Session, payment_id: uuid.UUID) -> list[PaymentReversal]:
     """Return the reversals of a payment, oldest first."""
     query = select(PaymentReversal).where(PaymentReversal.payment_id == payment_id)
     return list(session.scalars(query.order_by(PaymentReversal.created_at)))
@@ -177,13 +74,13 @@ def begin(
     actor: Actor,
     pause_tokens: bool,
 ) -> PaymentReversal:
-    """Take the ZNC of a locked payment back: from the wallet, and what is not there as a debt.
+    """Debit the ZNC of a part of a locked payment from the wallet; the part that is not there becomes a debt.
 
-    A referral bonus that stood on them goes back, too. Its row is locked before any account, as in a revocation, and
-    the wallets of both before accounts of the platform: the other order could deadlock. With
-    `pause_tokens` a debt pauses the tokens bought with the payment, which are locked first.
+    A referral bonus earned by them is withheld. Lock order: tokens (if `pause_tokens`: a debt pauses the tokens bought
+    with the payment), the bonus's row as in a revocation, both wallets, then the platform's accounts. Any other order
+    could deadlock.
     """
-    amount_znc = _znc_of(payment, amount_rub)
+    amount_znc = znc_of_part(payment, amount_rub)
     reversal = PaymentReversal(
         id=reversal_id,
         payment_id=payment.id,
@@ -199,17 +96,17 @@ def begin(
     if pause_tokens:
         debt_pauses.lock_tokens(session, payment.user_id)
     bonus = bonus_corrections.lock_of_buyer(session, payment.user_id)
-    wallet, balance = unclaimed_money.holder(session, payment)
+    wallet, balance = unclaimed_money.holding_account(session, payment)
     if bonus is not None:
         transfers.locked_wallet(session, bonus.referrer_id)
     from_wallet = min(balance, amount_znc)
     payment.returned_rub += amount_rub
     payment.returned_znc += amount_znc
     if payment.returned_rub == payment.amount_rub:
-        move(payment, PaymentStatus.REFUNDED)
+        change_status(payment, PaymentStatus.REFUNDED)
     session.flush()
     if pause_tokens and amount_znc > from_wallet:
-        # Before the platform's account is locked, which all payments share.
+        # Before the platform's account, which all payments share, is locked.
         debt = transfers.debt_of(session, payment.user_id) + amount_znc - from_wallet
         debt_pauses.pause_for(session, payment.user_id, debt, because=reversal_id)
     if from_wallet:
@@ -250,11 +147,11 @@ def undo(
     note: str = "",
     cause: ReversalCause | None = None,
 ) -> None:
-    """Give the ZNC of a reversal back; a debt that it left is repaid by that first."""
+    """Credit the ZNC of a reversal again; the credit repays a debt first."""
     if reversal.amount_znc:
-        for account, amount in unclaimed_money.receivers(session, payment, reversal.amount_znc):
+        for account, amount in unclaimed_money.receiving_accounts(session, payment, reversal.amount_znc):
             if account.kind is AccountKind.UNCLAIMED:
-                unclaimed_money.put_before_an_admin(session, payment.id)
+                unclaimed_money.require_review(session, payment.id)
             transfers.transfer(
                 session,
                 TransferKind.REVERSAL,
@@ -265,11 +162,11 @@ def undo(
                     TransferPurpose.DISPUTE_WON if state is ReversalState.WON else TransferPurpose.REFUND_REJECTED
                 ),
                 reference=("payment", payment.id),
-                idempotency_key=f"reversal-undone:{reversal.id}{_PART.get(account.kind, '')}",
+                idempotency_key=f"reversal-undone:{reversal.id}{_KEY_SUFFIXES.get(account.kind, '')}",
                 actor=PLATFORM,
             )
     if payment.status is PaymentStatus.REFUNDED:
-        move(payment, PaymentStatus.SUCCEEDED)
+        change_status(payment, PaymentStatus.SUCCEEDED)
     payment.returned_rub -= reversal.amount_rub
     payment.returned_znc -= reversal.amount_znc
     reversal.state, reversal.ended_at = state, clock.now()
@@ -277,8 +174,8 @@ def undo(
     session.flush()
 
 
-def _znc_of(payment: Payment, amount_rub: Decimal) -> Decimal:
-    """Return the ZNC that were bought with a part of a payment; the last part takes what is left."""
+def znc_of_part(payment: Payment, amount_rub: Decimal) -> Decimal:
+    """Return the ZNC that a part of a payment bought; the last part gets the remainder."""
     left_rub, left_znc = payment.amount_rub - payment.returned_rub, payment.amount_znc - payment.returned_znc
     if amount_rub >= left_rub:
         return left_znc
@@ -313,6 +210,8 @@ def record(
 ) -> None:
     """Write the audit entry of a reversal."""
     facts = {"amount_rub": str(reversal.amount_rub), "amount_znc": str(reversal.amount_znc)}
-    if reason := reversal.note or reversal.end_cause:
-        facts["reason"] = str(reason)
+    if reversal.note:
+        facts["reason"] = reversal.note
+    elif reversal.end_cause:
+        facts["cause"] = str(reversal.end_cause)
     audit_log.record(session, action, actor, user_id=payment.user_id, resource=("payment", payment.id), **facts)

@@ -1,6 +1,6 @@
-"""When a payment's provider is asked about it next: callbacks get lost, and refunds and disputes come months later.
+"""Schedule of provider queries: callbacks get lost, and refunds and disputes are reported months later.
 
-A payment that is undecided is asked about each minute at first, a settled one each hour, and both less and less often.
+An undecided payment is checked every minute at first, a settled one every hour, and both less and less often.
 """
 
 import uuid
@@ -14,25 +14,25 @@ from models.config.settings import Settings
 from models.payments import Payment, PaymentStatus
 
 FIRST_CHECK = timedelta(minutes=2)
-# Of an undecided payment the wait is a tenth of its age, of a settled one half of the time since it was settled.
+# The interval of an undecided payment is a tenth of its age, of a settled one half of the time since its settlement.
 UNDECIDED_EVERY, UNDECIDED_FOR = timedelta(minutes=1), timedelta(days=30)
 SETTLED_EVERY = timedelta(hours=1)
 BACKOFF, LONGEST_BACKOFF = timedelta(seconds=15), timedelta(hours=1)
 
 
 def due(session: Session, *, limit: int = 200) -> list[uuid.UUID]:
-    """Return the ids of the payments that their providers are to be asked about now, the longest due first."""
+    """Return the ids of the payments that are due for a check, the longest due first."""
     query = select(Payment.id).where(Payment.check_at <= clock.now())
     return list(session.scalars(query.order_by(Payment.check_at).limit(limit)))
 
 
 def request(session: Session, payment_id: uuid.UUID) -> None:
-    """Note that something may have happened to a payment: its provider is to be asked until it has answered."""
+    """Schedule a check of a payment now, repeated until its provider responds."""
     session.execute(update(Payment).where(Payment.id == payment_id).values(check_at=clock.now(), check_failures=0))
 
 
 def answered(session: Session, payment_id: uuid.UUID, *, asked_at: datetime, settings: Settings) -> None:
-    """Plan the next check after an answer. One that was requested since `asked_at` stays due: it may know more."""
+    """Schedule the next check after a response. A check requested since `asked_at` stays due: it may bring news."""
     payment = session.get_one(Payment, payment_id)
     is_ours = or_(Payment.check_at.is_(None), Payment.check_at <= asked_at)
     planned = {"check_at": _after(payment, settings), "check_failures": 0}
@@ -40,7 +40,7 @@ def answered(session: Session, payment_id: uuid.UUID, *, asked_at: datetime, set
 
 
 def unanswered(session: Session, payment_id: uuid.UUID, settings: Settings) -> None:
-    """Ask again later, each time after twice the wait, for as long as the payment is followed at all."""
+    """Schedule a retry with exponential backoff, as long as the payment is checked at all."""
     payment = session.get(Payment, payment_id)
     if payment is None:
         return
@@ -51,12 +51,12 @@ def unanswered(session: Session, payment_id: uuid.UUID, settings: Settings) -> N
 
 
 def backoff(failures: int) -> timedelta:
-    """Return how long to wait after so many failures in a row, and one more."""
+    """Return the wait after one more failure than `failures` in a row."""
     return min(BACKOFF * (1 << min(failures, 16)), LONGEST_BACKOFF)
 
 
 def _after(payment: Payment, settings: Settings) -> datetime | None:
-    """Return when a payment is checked next, as it is now; None for one that nothing more can happen to."""
+    """Return the time of a payment's next check; None when its state is final."""
     moment = clock.now()
     if payment.status in {PaymentStatus.PENDING, PaymentStatus.EXPIRED}:
         age = moment - payment.created_at

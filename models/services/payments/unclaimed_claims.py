@@ -20,7 +20,7 @@ from models.services.errors import NotFound
 from models.services.ledger import transfers
 from models.services.ledger.money import CENT
 from models.services.pagination import MAX_LIMIT, MAX_OFFSET, Page
-from models.services.payments import reversals, unclaimed_money
+from models.services.payments import refunds, reversals, unclaimed_money
 from models.users import User
 
 
@@ -62,14 +62,14 @@ def refund_to_payer(session: Session, payment_id: uuid.UUID, *, key: uuid.UUID, 
     `key` becomes the reversal's id: a form sent twice raises DuplicateTransfer. Raises NotFound when nothing of the
     payment is unclaimed, and NotRefundable.
     """
-    payment = reversals.locked(session, payment_id)
-    amount = unclaimed_money.of_reference(session, "payment", payment.id)
+    payment = reversals.lock_payment(session, payment_id)
+    amount = unclaimed_money.unclaimed_balance(session, "payment", payment.id)
     if not amount and session.get(PaymentReversal, key) is None:
         raise NotFound("unclaimed_money")
     left_rub, left_znc = payment.amount_rub - payment.returned_rub, payment.amount_znc - payment.returned_znc
     amount_rub = left_rub if amount >= left_znc else (amount * payment.rub_per_znc).quantize(CENT, rounding=ROUND_DOWN)
     facts: dict[str, Any] = {"cause": ReversalCause.ACCOUNT_DELETED, "key": key, "actor": actor}
-    return reversals.request(session, payment.id, amount_rub=amount_rub, **facts)
+    return refunds.request(session, payment.id, amount_rub=amount_rub, **facts)
 
 
 def book_to_returned(session: Session, payer_id: uuid.UUID, payment_id: uuid.UUID | None, *, actor: Actor) -> Decimal:
@@ -78,7 +78,7 @@ def book_to_returned(session: Session, payer_id: uuid.UUID, payment_id: uuid.UUI
     It repays a debt of theirs first. Raises NotFound when nothing is unclaimed, as in a second call, and when nobody
     has registered again.
     """
-    if payment_id is not None and reversals.locked(session, payment_id).user_id != payer_id:
+    if payment_id is not None and reversals.lock_payment(session, payment_id).user_id != payer_id:
         raise NotFound("payment")
     user = former_accounts.returned_as(session, payer_id)
     if user is None:
@@ -87,7 +87,7 @@ def book_to_returned(session: Session, payer_id: uuid.UUID, payment_id: uuid.UUI
     transfers.locked_wallet(session, payer_id)
     wallet = transfers.locked_wallet(session, user.id)
     reference = ("user", payer_id) if payment_id is None else ("payment", payment_id)
-    amount = unclaimed_money.of_reference(session, *reference)
+    amount = unclaimed_money.unclaimed_balance(session, *reference)
     if amount <= 0:
         raise NotFound("unclaimed_money")
     action, facts = AuditAction.UNCLAIMED_BOOKED, {"amount_znc": str(amount)}

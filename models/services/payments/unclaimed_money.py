@@ -11,21 +11,21 @@ from models.payments import Payment, PaymentEvent, PaymentResult
 from models.services.ledger import transfers
 
 
-def holder(session: Session, payment: Payment) -> tuple[Account, Decimal]:
-    """Return the account that holds a locked payment's ZNC, and how many it can give.
+def holding_account(session: Session, payment: Payment) -> tuple[Account, Decimal]:
+    """Return the account that holds a locked payment's ZNC, and how many ZNC are available there.
 
-    That is the payer's wallet, whose row is locked; for a deleted user what of the payment nobody has claimed.
+    That is the payer's wallet, whose row is locked; for a deleted user the account for unclaimed money.
     """
     wallet = transfers.locked_wallet(session, payment.user_id)
     if wallet.closed_at is None:
         return wallet, wallet.balance
-    return transfers.system_account(session, AccountKind.UNCLAIMED), of_reference(session, "payment", payment.id)
+    return transfers.system_account(session, AccountKind.UNCLAIMED), unclaimed_balance(session, "payment", payment.id)
 
 
-def receivers(session: Session, payment: Payment, amount: Decimal) -> list[tuple[Account, Decimal]]:
-    """Return to which accounts ZNC of a locked payment go: to the wallet, which repays a debt by itself.
+def receiving_accounts(session: Session, payment: Payment, amount: Decimal) -> list[tuple[Account, Decimal]]:
+    """Return the accounts to credit with ZNC of a locked payment: the wallet, where a credit repays a debt.
 
-    Those for a deleted user repay the debt, and the rest is kept apart.
+    For a deleted user: the debt first, the rest to the account for unclaimed money.
     """
     wallet = transfers.locked_wallet(session, payment.user_id)
     if wallet.closed_at is None:
@@ -38,8 +38,8 @@ def receivers(session: Session, payment: Payment, amount: Decimal) -> list[tuple
     return parts
 
 
-def put_before_an_admin(session: Session, payment_id: uuid.UUID) -> None:
-    """Let the newest report of a payment wait for an admin, again if one has looked at it before."""
+def require_review(session: Session, payment_id: uuid.UUID) -> None:
+    """Require a review of a payment's newest report, also if it was reviewed before."""
     newest = select(PaymentEvent.id).where(
         PaymentEvent.payment_id == payment_id, PaymentEvent.processed_at.is_not(None)
     )
@@ -58,15 +58,15 @@ def put_before_an_admin(session: Session, payment_id: uuid.UUID) -> None:
     )
 
 
-def of_payment(session: Session, payment: Payment) -> Decimal | None:
-    """Return how many ZNC of a deleted user's payment are unclaimed; None for a user who is not deleted."""
+def unclaimed_amount(session: Session, payment: Payment) -> Decimal | None:
+    """Return the unclaimed ZNC of a deleted user's payment; None for a user who is not deleted."""
     if transfers.wallet_of(session, payment.user_id).closed_at is None:
         return None
-    return of_reference(session, "payment", payment.id)
+    return unclaimed_balance(session, "payment", payment.id)
 
 
-def of_reference(session: Session, kind: str, reference_id: uuid.UUID) -> Decimal:
-    """Return how many ZNC of a payment, or of a deleted user's wallet (`user`), are unclaimed."""
+def unclaimed_balance(session: Session, kind: str, reference_id: uuid.UUID) -> Decimal:
+    """Return the unclaimed ZNC of a payment, or of a deleted user's wallet (`user`)."""
     pool = transfers.system_account(session, AccountKind.UNCLAIMED)
     signed = case((Transfer.credit_account_id == pool.id, Transfer.amount), else_=-Transfer.amount)
     is_its = (Transfer.credit_account_id == pool.id) | (Transfer.debit_account_id == pool.id)

@@ -1,4 +1,4 @@
-"""How much of a payment is still unspent in its payer's wallet: what came in first is spent first."""
+"""Unspent amount of a payment in its payer's wallet, first in, first out."""
 
 import uuid
 from collections import defaultdict
@@ -17,11 +17,11 @@ NOTHING = Decimal(0)
 Reference = tuple[str, uuid.UUID]
 
 
-def of_payment(session: Session, payment: Payment) -> Decimal:
-    """Return the ZNC of a payment that were neither spent nor taken back, by the wallet's whole history.
+def unspent_amount(session: Session, payment: Payment) -> Decimal:
+    """Return the ZNC of a payment that were neither spent nor refunded, by the wallet's whole history.
 
-    A wallet may hold more: what came as a gift or from another payment is none of this one's, and goes back to nobody
-    in its name. The caller locks the wallet where it matters that nothing is spent meanwhile.
+    The wallet may hold more: gifts and other payments cannot be refunded through this payment. The caller locks the
+    wallet where nothing may be spent meanwhile.
     """
     wallet = transfers.wallet_of(session, payment.user_id)
     lots = _Lots()
@@ -42,7 +42,7 @@ def _replay(lots: "_Lots", wallet: Account, transfer: Transfer, bundle_purchase_
     if transfer.debit_account_id == wallet.id:
         lots.take(transfer.amount, reference, first=transfer.reference_id if is_of_payment else None)
     elif transfer.kind is TransferKind.REFUND:
-        # Unused time that is refunded is the money that bought it; a bundle's tokens were bought together.
+        # A refund of unused time returns to the lots that paid for it; a bundle's tokens were paid together.
         bought = [reference] if bundle_purchase_id is None else [reference, ("bundle_purchase", bundle_purchase_id)]
         lots.give_back(transfer.amount, bought)
     else:
@@ -56,7 +56,7 @@ class _Lot:
 
 
 class _Lots:
-    """The parts of a wallet by where they came from, oldest first."""
+    """Credits of a wallet by their source, oldest first."""
 
     def __init__(self) -> None:
         self._lots: list[_Lot] = []

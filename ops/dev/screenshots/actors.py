@@ -16,7 +16,7 @@ from models.payments import MockCheckout
 from models.services.accounts import users
 from models.services.actor import Actor
 from models.services.gateway import sessions, usage_counts
-from models.services.payments import callbacks, topups
+from models.services.payments import callbacks, settlement, topups
 from models.services.payments.providers import mock
 from models.services.payments.providers.base import Outcome
 from models.services.tokens import purchase as token_purchase
@@ -81,7 +81,7 @@ class SampleActions:
                 [event] = mock.MockProvider(self.settings).fetch(session, payment)
                 stored = callbacks.store_event(session, "mock", event)
                 if stored is not None:
-                    topups.settle(session, stored)
+                    settlement.settle(session, stored)
             return payment.id
 
     def buy(self, days: float, user: User, hours: int, name: str, **more: Any) -> AccessToken:

@@ -24,7 +24,7 @@ from models.services.actor import Actor
 from models.services.gateway import inspections
 from models.services.ledger import adjustments, transfers
 from models.services.notifications import preferences as notification_preferences
-from models.services.payments import reversals
+from models.services.payments import refunds
 from models.services.promotions import coupons, gift_codes
 from models.services.tokens import bundles, extension, outage_credit, renewal, revocation
 from models.services.tokens import pause as token_pause
@@ -110,7 +110,7 @@ def _payments(making: SampleActions, admin: User, alice: User) -> None:
                            actor=Actor(admin.id, "192.0.2.10", LAPTOP))  # fmt: skip
     with making.past.ago(6) as session:
         payment = session.get_one(Payment, paid[-1])
-        reversals.request(session, payment.id, amount_rub=Decimal(100), reason="As agreed by mail", key=uuid.uuid4(),
+        refunds.request(session, payment.id, amount_rub=Decimal(100), reason="As agreed by mail", key=uuid.uuid4(),
                           actor=Actor(admin.id, "192.0.2.10", LAPTOP))  # fmt: skip
     for days in range(60, 30, -2):
         spent = making.buy(days, alice, 1, f"job {days}", coupon="SPRING" if days == 36 else "")

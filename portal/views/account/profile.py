@@ -7,7 +7,7 @@ from models.payments import PaymentStatus
 from models.services.accounts import logins, time_zones, two_factor, users
 from models.services.gateway import outages
 from models.services.ledger import transfers
-from models.services.payments import topups
+from models.services.payments import payment_queries
 from models.services.reports import overview
 from portal.forms.accounts import PasswordForm
 from portal.forms.domain_errors import form_errors
@@ -24,7 +24,7 @@ blueprint.before_request(auth.require_login)
 def dashboard() -> str:
     """Show the balance, active tokens, usage and what needs attention."""
     user, gap = context.user(), context.settings().upstream.probe_gap
-    newest = topups.listing(context.session(), limit=5, offset=0, user_id=user.id).items
+    newest = payment_queries.list_payments(context.session(), limit=5, offset=0, user_id=user.id).items
     return render_template(
         "account/dashboard.html",
         wallet=transfers.wallet_of(context.session(), user.id),

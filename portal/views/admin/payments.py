@@ -14,7 +14,16 @@ from models.services.errors import (
     NotFound,
 )
 from models.services.ledger.money import parse_amount
-from models.services.payments import manual_booking, manual_review, reversals, topups, unclaimed_money, unspent
+from models.services.payments import (
+    manual_booking,
+    manual_review,
+    payment_queries,
+    refunds,
+    reversals,
+    settlement,
+    unclaimed_money,
+    unspent,
+)
 from portal.documents import list_export
 from portal.forms.admin import ChargebackForm, RefundForm
 from portal.forms.domain_errors import flashed_errors, form_errors
@@ -57,11 +66,11 @@ REVIEW_COLUMNS: dict[str, list_export.Column[PaymentEvent]] = {
 def listing() -> str | FlaskResponse:
     """List payments by state, provider and payer."""
     status = next((known for known in PaymentStatus if known == request.args.get("status")), None)
-    provider, person = request.args.get("provider", "")[:64], request.args.get("user", type=uuid.UUID)
-    found = admin_lists.payments(status=status, provider=provider, user_id=person)
+    provider, user_id = request.args.get("provider", "")[:64], request.args.get("user", type=uuid.UUID)
+    found = admin_lists.payments(status=status, provider=provider, user_id=user_id)
     if list_export.is_wanted():
         return list_export.as_csv("payments", COLUMNS, found)
-    facts = {"status": status, "statuses": list(PaymentStatus), "provider": provider, "person": person}
+    facts = {"status": status, "statuses": list(PaymentStatus), "provider": provider, "user_id": user_id}
     providers = context.settings().payments.known
     to_review = manual_review.count(context.session())
     page = list_export.page_of(found)
@@ -102,9 +111,9 @@ def detail(payment_id: uuid.UUID) -> str:
 @blueprint.post("/<uuid:payment_id>/ask")
 def ask(payment_id: uuid.UUID) -> Response:
     """Query the provider for the status of a payment, and settle it accordingly."""
-    topups.by_id(context.session(), payment_id)
+    payment_queries.by_id(context.session(), payment_id)
     with flashed_errors() as change, context.transaction() as session:
-        result = topups.ask_provider(session, payment_id, context.settings())
+        result = settlement.query_provider(session, payment_id, context.settings())
     if change.is_done and result is None:
         flash(_("The provider has no new status."), "info")
     elif change.is_done:
@@ -122,7 +131,7 @@ def refund(payment_id: uuid.UUID) -> str | Response | tuple[str, int]:
     with form_errors(form, repeated=repeated) as result, context.transaction() as session:
         amount, reason = parse_amount(str(form.amount.data)), str(form.reason.data)
         key, actor = form.key.data, context.actor()
-        reversals.request(session, payment_id, amount_rub=amount, reason=reason, key=key, actor=actor)
+        refunds.request(session, payment_id, amount_rub=amount, reason=reason, key=key, actor=actor)
     if result.is_form_error:
         return _payment_page(payment_id, form), result.status
     if result.is_done:
@@ -172,19 +181,19 @@ def _payment_page(
     payment_id: uuid.UUID, form: RefundForm | None = None, *, chargeback_form: ChargebackForm | None = None
 ) -> str:
     session = context.session()
-    payment = topups.by_id(session, payment_id)
+    payment = payment_queries.by_id(session, payment_id)
     left = payment.amount_rub - payment.returned_rub
-    unspent_znc = unclaimed_money.of_payment(session, payment)
+    unspent_znc = unclaimed_money.unclaimed_amount(session, payment)
     if unspent_znc is None:
-        unspent_znc = unspent.of_payment(session, payment)
+        unspent_znc = unspent.unspent_amount(session, payment)
     refundable = min(left, unspent_znc * payment.rub_per_znc) if unspent_znc < payment.amount_znc else left
     return render_template(
         "admin/payment.html",
         payment=payment,
         unspent=unspent_znc,
-        reversals=reversals.of_payment(session, payment_id),
+        reversals=reversals.list_reversals(session, payment_id),
         endings=manual_booking.ENDINGS,
-        events=topups.said_of(session, payment_id, **page_slice("events")),
+        events=payment_queries.event_page(session, payment_id, **page_slice("events")),
         form=form or RefundForm(data={"key": uuid.uuid4(), "amount": f"{refundable:.2f}"}),
         chargeback_form=chargeback_form or ChargebackForm(data={"key": uuid.uuid4(), "amount": f"{left:.2f}"}),
     )

@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 
 from models.services.accounts import users
 from models.services.errors import DuplicateTransfer, NotFound, NotRefundable, PaymentSpent
-from models.services.payments import topups, unclaimed_claims
+from models.services.payments import payment_queries, unclaimed_claims
 from portal.i18n import gettext as _
 from portal.presentation import formatting
 from portal.request import auth, context
@@ -27,7 +27,7 @@ def listing() -> str:
 @blueprint.post("/refund/<uuid:payment_id>")
 def refund(payment_id: uuid.UUID) -> Response:
     """Refund the unclaimed money of a payment to its payer; sent twice it acts once."""
-    topups.by_id(context.session(), payment_id)
+    payment_queries.by_id(context.session(), payment_id)
     key = request.form.get("key", type=uuid.UUID) or uuid.uuid4()
     try:
         with context.transaction() as session:

@@ -11,13 +11,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models import clock
 from models.services.errors import DomainError
-from models.services.payments import callbacks, providers, status_checks, topups
-from models.services.payments.providers import Ask, Callback
+from models.services.payments import callbacks, providers, settlement, status_checks
+from models.services.payments.providers import Callback, StatusHint
 from portal.request import context
 
 logger = logging.getLogger(__name__)
 
-blueprint = Blueprint("webhooks", __name__, url_prefix="/api/v1/webhooks")
+blueprint = Blueprint("payment_callbacks", __name__, url_prefix="/api/v1/webhooks")
 
 # Real callbacks have a few kilobytes; a form's limit is larger.
 MAX_CALLBACK_BYTES = 64 * 1024
@@ -34,23 +34,23 @@ def receive(provider: str) -> Response:
     request.max_content_length = MAX_CALLBACK_BYTES
     headers = cast(Mapping[str, str], request.headers)
     callback = Callback(headers, request.get_data(), clock.now(), request.remote_addr or "")
-    word = providers.known(provider, context.settings()).verify(callback)
-    if word is None:
+    report = providers.known(provider, context.settings()).verify(callback)
+    if report is None:
         return jsonify(received=True, processed=False)
-    if isinstance(word, Ask):
-        _schedule_status_check(provider, word)
+    if isinstance(report, StatusHint):
+        _schedule_status_check(provider, report)
         return jsonify(received=True, processed=False)
     with context.transaction() as session:
-        stored = callbacks.store_event(session, provider, word)
+        stored = callbacks.store_event(session, provider, report)
     if stored is not None:
         _settle(stored)
     return jsonify(received=True, processed=stored is not None)
 
 
-def _schedule_status_check(provider: str, word: Ask) -> None:
+def _schedule_status_check(provider: str, hint: StatusHint) -> None:
     """Schedule a query of the provider by a job: a provider that waits for our response must not wait for itself."""
     with context.transaction() as session:
-        payment_id = callbacks.asked_about(session, provider, word)
+        payment_id = callbacks.payment_to_query(session, provider, hint)
         if payment_id is not None:
             status_checks.request(session, payment_id)
     if payment_id is not None:
@@ -66,7 +66,7 @@ def _settle(event_id: uuid.UUID) -> None:
         with context.transaction() as session:
             # Providers have short timeouts, and a thread of the portal should not wait.
             session.execute(text("SET LOCAL lock_timeout = '1s'"))
-            topups.settle(session, event_id, pause_tokens=context.settings().debt.pause_tokens)
+            settlement.settle(session, event_id, pause_tokens=context.settings().debt.pause_tokens)
     except (DomainError, SQLAlchemyError) as error:
         logger.warning("payment event %s will be settled by a job: %s", event_id, type(error).__name__)
         context.enqueue_job("jobs.payments.settle", str(event_id))

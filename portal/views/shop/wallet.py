@@ -11,7 +11,7 @@ from models.payments import PaymentStatus
 from models.services.errors import ProviderDown, ProviderRefused
 from models.services.ledger import transfers
 from models.services.ledger.money import parse_amount
-from models.services.payments import providers, topups
+from models.services.payments import payment_queries, providers, topups
 from models.services.promotions import gift_codes
 from portal.forms.domain_errors import form_errors
 from portal.forms.shop import GiftForm, TopUpForm
@@ -95,7 +95,7 @@ def payment(payment_id: uuid.UUID) -> str:
     user = context.user()
     return render_template(
         "wallet/payment.html",
-        payment=topups.owned(context.session(), user, payment_id),
+        payment=payment_queries.owned(context.session(), user, payment_id),
         wallet=transfers.wallet_of(context.session(), user.id),
         next=local_path(request.args.get("next"), ""),
         # A user who returns from the checkout has most likely paid, so its link is not the main action.
@@ -133,6 +133,6 @@ def _wallet_page(form: TopUpForm, gift: GiftForm | None = None) -> str:
         kind=kind,
         kinds=list(TransferKind),
         transactions=transfers.transactions(context.session(), wallet, kind=kind, **page_slice()),
-        payments=topups.listing(context.session(), user_id=user.id, **page_slice("payments")),
+        payments=payment_queries.list_payments(context.session(), user_id=user.id, **page_slice("payments")),
         signed_amount=transfers.signed_amount,
     )

@@ -34,7 +34,7 @@ from models.services.audit import verification as chain_verification
 from models.services.ledger import verification as ledger_verification
 from models.services.monitoring import last_success
 from models.services.notifications import outbox
-from models.services.payments import callbacks, topups
+from models.services.payments import callbacks, settlement
 from models.services.tokens import bundles, revocation
 from ops.bootstrap import REPOSITORY, child_environment
 from portal import create_app
@@ -127,7 +127,7 @@ def test_what_is_sold_ended_and_paid_in_is_counted_by_whichever_process_commits_
         event = decided(session, top_up(session, alice, settings), settings)
         stored = callbacks.store_event(session, "mock", event)
         assert stored is not None
-        topups.settle(session, stored)
+        settlement.settle(session, stored)
     text = real.get("/metrics").text
     hours = starter.duration_hours
     sold = starter.token_count + (1 if hours == 24 else 0)

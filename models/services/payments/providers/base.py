@@ -1,4 +1,4 @@
-"""What a payment provider is to us."""
+"""Interface of payment providers, and the values that they exchange with the services."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from sqlalchemy.orm import Session
 
 from models.payments import Payment, PaymentFailure
 
-# "unreadable" is genuine and about a payment, but not in a form that we know.
+# "unreadable": genuine and about a payment, but in an unknown format.
 Outcome = Literal["succeeded", "canceled", "refunded", "refund_failed", "disputed", "dispute_won", "unreadable"]
-# Outcomes that are about a part of a payment: the amount is then that of the refund or dispute.
-OF_A_PART = frozenset[Outcome]({"refunded", "refund_failed", "disputed", "dispute_won"})
+# Outcomes about a part of a payment: the amount is that of the refund or dispute.
+PARTIAL_OUTCOMES = frozenset[Outcome]({"refunded", "refund_failed", "disputed", "dispute_won"})
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a provider reports of a payment, checked to be its own report.
+    """A provider's verified report on a payment.
 
-    `refund_id` is the provider's id of the refund or dispute, `refund_key` our own id of it where it repeats that.
-    `charge_id` is a second id that a provider uses for the payment once it is paid. The amount is in `currency`.
+    `refund_id` is the provider's id of the refund or dispute, `refund_key` our own id of it if the provider repeats it.
+    `charge_id` is the second id that some providers use once a payment is paid. The amount is in `currency`.
     """
 
     event_id: str
@@ -38,22 +38,22 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """A refund at the provider, by its own id; until it `is_done` it can still be refused."""
+    """A refund at the provider, by the provider's id; until it `is_done` it can still be refused."""
 
     id: str
     is_done: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """An unauthenticated report: something may have happened to this payment, so its provider is queried."""
+class StatusHint:
+    """An unauthenticated report that a payment may have changed, so its provider is queried."""
 
     provider_payment_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A callback as it came in; `address` is the sender's IP address."""
+    """A callback as received; `address` is the sender's IP address."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -69,19 +69,19 @@ class Provider(Protocol):
     checkout_origins: tuple[str, ...]
 
     def create(self, session: Session, payment: Payment) -> str:
-        """Start the payment at the provider, set its id on `payment`, and return the address of the checkout.
+        """Start the payment at the provider, set its id on `payment`, and return the checkout's URL.
 
-        The payment is not stored yet, so that no row is locked while the provider is asked. Starting the same payment
-        again gives the same checkout. Raises ProviderRefused and ProviderDown.
+        The payment is not stored yet, so no row is locked during the request. Starting the same payment again returns
+        the same checkout. Raises ProviderRefused and ProviderDown.
         """
         ...
 
-    def verify(self, callback: Callback) -> Event | Ask | None:
+    def verify(self, callback: Callback) -> Event | StatusHint | None:
         """Verify and parse a callback; None for a genuine one of no interest. Raises CallbackRefused otherwise."""
         ...
 
     def cancel(self, session: Session, payment: Payment) -> None:
-        """End a checkout that nobody is to pay any more, where the provider lets us. Raises as `fetch` does."""
+        """Close a checkout, where the provider allows that. Raises as `fetch` does."""
         ...
 
     def fetch(self, session: Session, payment: Payment) -> list[Event]:
@@ -94,8 +94,8 @@ class Provider(Protocol):
     def refund(self, session: Session, payment: Payment, amount_rub: Decimal, key: str) -> Refund:
         """Refund a part of a settled payment, and return the state of the refund.
 
-        The same `key` gives it back once, however late it is repeated: providers forget idempotency keys after a day,
-        so what was made under it is looked for first. Raises ProviderRefused for good, ProviderDown when it may be
-        tried again.
+        A `key` is refunded once, however late it is repeated: providers forget idempotency keys after a day, so an
+        existing refund with that key is searched first. Raises ProviderRefused for good, ProviderDown when it may be
+        retried.
         """
         ...

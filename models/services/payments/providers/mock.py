@@ -29,7 +29,7 @@ _FAILURES = {"payment.canceled": PaymentFailure.WITHDRAWN, "payment.declined": P
 
 
 class MockProvider:
-    """Our side of the mock provider."""
+    """The mock provider's interface."""
 
     name = "mock"
     checkout_origins: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class MockProvider:
             raise CallbackRefused("malformed") from None
 
     def cancel(self, session: Session, payment: Payment) -> None:
-        """Leave the checkout open: it is paid at nobody's cost."""
+        """Leave the checkout open: no money is paid."""
 
     def fetch(self, session: Session, payment: Payment) -> list[Event]:
         checkout = session.scalars(select(MockCheckout).where(MockCheckout.payment_id == payment.id)).one_or_none()
@@ -67,18 +67,18 @@ class MockProvider:
         return [_event(callback_body(checkout))]
 
     def refund(self, session: Session, payment: Payment, amount_rub: Decimal, key: str) -> Refund:
-        """Give back, on paper: the same key is the same refund."""
+        """Return a refund without moving money; the same key is the same refund."""
         checkout = session.scalars(select(MockCheckout).where(MockCheckout.payment_id == payment.id)).one_or_none()
         if checkout is None or checkout.outcome != "succeeded" or amount_rub > checkout.amount_rub:
-            raise ProviderRefused("The mock provider has not received so much.")
+            raise ProviderRefused("The mock provider has not received that much.")
         return Refund(f"refund-{key}", is_done=True)
 
     def signed_callback(self, checkout: MockCheckout) -> tuple[bytes, dict[str, str]]:
-        """Return body and headers of the callback by which the far side reports its customer's decision."""
+        """Return body and headers of the callback that reports the customer's decision."""
         return self.signed(callback_body(checkout))
 
     def signed(self, content: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
-        """Return body and headers of a callback, signed as the far side signs them."""
+        """Return body and headers of a callback, signed as the provider signs them."""
         body = json.dumps(content).encode()
         stamp = int(clock.now().timestamp())
         signature = _signature(self._key(), stamp, body)
@@ -100,7 +100,7 @@ def checkout_of(session: Session, checkout_id: uuid.UUID) -> MockCheckout:
 
 
 def decide(session: Session, checkout_id: uuid.UUID, outcome: Outcome | Literal["declined"]) -> bool:
-    """Record the customer's decision; only the first one counts. Returns whether this was it."""
+    """Record the customer's decision; only the first one counts. Return whether this was the first."""
     decided = session.execute(
         update(MockCheckout)
         .where(MockCheckout.id == checkout_id, MockCheckout.outcome.is_(None))

@@ -1,7 +1,7 @@
 """Stripe Checkout: signed callbacks, idempotency keys on every request (docs.stripe.com, "Checkout Sessions API").
 
-The session is the payment's id at Stripe; refunds and disputes name its payment intent instead, which a paid session
-tells. Roubles are sent and read in kopecks.
+The session is the payment's id at Stripe; refunds and disputes contain its payment intent instead, which is known once
+the session is paid. Amounts are sent and read in kopecks.
 """
 
 from decimal import Decimal
@@ -18,9 +18,9 @@ from models.services.payments.providers.base import Callback, Event, Outcome, Re
 
 SIGNATURE_HEADER = "Stripe-Signature"
 TIMEOUT_SECONDS = 10
-# Stripe's own bounds of how long a session may be open.
+# Stripe's limits for the lifetime of a session.
 SHORTEST_MINUTES, LONGEST_MINUTES = 31, 24 * 60 - 1
-_MAY_PASS = (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError)
+_TEMPORARY = (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError)
 _SESSION_EVENTS = {
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
@@ -35,7 +35,7 @@ _DISPUTE_EVENTS: dict[str, Outcome] = {
 
 
 class StripeCheckout:
-    """Our side of Stripe."""
+    """Stripe Checkout as a payment provider."""
 
     name = "stripe"
     checkout_origins: tuple[str, ...] = ("https://checkout.stripe.com",)
@@ -64,7 +64,7 @@ class StripeCheckout:
             self._client.v1.checkout.sessions.create,
             {
                 "mode": "payment",
-                # The payer pays the amount in RUB that is booked, whatever the account's dashboard is set to.
+                # The payer pays the booked amount in RUB, whatever the settings of the account's dashboard.
                 "adaptive_pricing": {"enabled": False},
                 "line_items": [{"quantity": 1, "price_data": price}],
                 "client_reference_id": str(payment.id),
@@ -85,7 +85,7 @@ class StripeCheckout:
         try:
             made = stripe.Webhook.construct_event(callback.body, header, self._webhook_secret, tolerance)
             if _signed_at(header) > callback.received_at.timestamp() + tolerance:
-                # The library takes any time that is yet to come, and what it signs would stay good until then.
+                # The library accepts any future time, and a callback signed with one would stay valid until then.
                 raise CallbackRefused("stale")
             return _read(made.to_dict())
         except stripe.SignatureVerificationError:
@@ -98,20 +98,20 @@ class StripeCheckout:
 
     def fetch(self, session: Session, payment: Payment) -> list[Event]:  # noqa: ARG002 - the interface's
         found = self._ask(self._client.v1.checkout.sessions.retrieve, str(payment.provider_payment_id))
-        said = _of_session(f"fetched:{found['id']}:{found['status']}:{found['payment_status']}", found)
-        if said is None or said.outcome == "canceled":
-            return [said] if said else []
-        refunds = self._refunds(str(said.charge_id))
-        disputes = self._ask(self._client.v1.disputes.list, {"payment_intent": said.charge_id, "limit": 100})["data"]
+        event = _of_session(f"fetched:{found['id']}:{found['status']}:{found['payment_status']}", found)
+        if event is None or event.outcome == "canceled":
+            return [event] if event else []
+        refunds = self._refunds(str(event.charge_id))
+        disputes = self._ask(self._client.v1.disputes.list, {"payment_intent": event.charge_id, "limit": 100})["data"]
         reported = [
             *(_of_refund(f"fetched:{refund['id']}:{refund['status']}", refund) for refund in refunds),
             *(_of_standing_dispute(dispute) for dispute in disputes),
         ]
-        return [said, *(event for event in reported if event is not None)]
+        return [event, *(each for each in reported if each is not None)]
 
     def refund(self, session: Session, payment: Payment, amount_rub: Decimal, key: str) -> Refund:  # noqa: ARG002
         if payment.provider_charge_id is None:
-            raise ProviderRefused("Stripe has not told the payment's intent.")
+            raise ProviderRefused("Stripe has not reported the payment intent.")
         # Keys are forgotten after a day, and a new refund would be made (docs.stripe.com/api/idempotent_requests).
         listed = self._refunds(payment.provider_charge_id)
         made = next((refund for refund in listed if (refund.get("metadata") or {}).get("refund_key") == key), None)
@@ -132,15 +132,15 @@ class StripeCheckout:
 
     @staticmethod
     def _ask(call: Any, *arguments: Any, key: str | None = None) -> dict[str, Any]:
-        """Ask Stripe, and put what can go wrong into our words."""
+        """Call Stripe, and translate its errors. Raises ProviderRefused and ProviderDown."""
         options = {"options": {"idempotency_key": key}} if key else {}
         try:
             answer: dict[str, Any] = call(*arguments, **options).to_dict()
-        except _MAY_PASS:
+        except _TEMPORARY:
             raise ProviderDown from None
         except stripe.StripeError as error:
-            said = f"Stripe says: {error.user_message or type(error).__name__}"
-            raise ProviderRefused(said, reason=_kind(error)) from None
+            message = f"Stripe says: {error.user_message or type(error).__name__}"
+            raise ProviderRefused(message, reason=_kind(error)) from None
         return answer
 
 
@@ -151,19 +151,19 @@ def _kind(error: stripe.StripeError) -> str:
 
 
 def _signed_at(header: str) -> int:
-    """Return the time in a header that the library has understood: it takes the first that is given."""
+    """Return the time in a header that the library has verified: like the library, the first one."""
     times = [value for key, _, value in (part.partition("=") for part in header.split(",")) if key == "t"]
     return int(times[0])
 
 
-def _read(said: dict[str, Any]) -> Event | None:
-    """Read an event; one of a kind that matters to us, in a form that we do not know, is for an admin."""
-    event_id, kind, about = str(said["id"]), str(said["type"]), said["data"]["object"]
+def _read(body: dict[str, Any]) -> Event | None:
+    """Parse an event; a relevant one in an unknown format becomes "unreadable", for review by an admin."""
+    event_id, kind, about = str(body["id"]), str(body["type"]), body["data"]["object"]
     try:
         return _reported(event_id, kind, about)
     except (ValueError, KeyError, TypeError):
-        name = about["id"] if kind in _SESSION_EVENTS else about.get("payment_intent")
-        return Event(event_id, str(name), "unreadable", Decimal(0), "RUB", {"id": event_id, kind: about})
+        payment_id = about["id"] if kind in _SESSION_EVENTS else about.get("payment_intent")
+        return Event(event_id, str(payment_id), "unreadable", Decimal(0), "RUB", {"id": event_id, kind: about})
 
 
 def _reported(event_id: str, kind: str, about: dict[str, Any]) -> Event | None:
@@ -177,7 +177,7 @@ def _reported(event_id: str, kind: str, about: dict[str, Any]) -> Event | None:
 
 
 def _of_dispute(event_id: str, about: dict[str, Any], outcome: Outcome) -> Event:
-    """Say that money was taken or given back; its amount may be another than the charge's (API, "Dispute object")."""
+    """Return the event of a dispute; its amount may differ from the charge's (API, "Dispute object")."""
     return Event(
         event_id=event_id,
         provider_payment_id=str(about["payment_intent"]),
@@ -190,7 +190,7 @@ def _of_dispute(event_id: str, about: dict[str, Any], outcome: Outcome) -> Event
 
 
 def _of_session(event_id: str, about: dict[str, Any], *, failed: bool = False) -> Event | None:
-    """Say what became of a session; None while its customer may still pay or the bank has not decided."""
+    """Return the event of a session; None while the customer may still pay or the bank has not decided."""
     paid = about["payment_status"] == "paid"
     if not (paid or failed or about["status"] == "expired"):
         return None
@@ -207,14 +207,14 @@ def _of_session(event_id: str, about: dict[str, Any], *, failed: bool = False) -
 
 
 def _of_standing_dispute(about: dict[str, Any]) -> Event | None:
-    """Return the state of a dispute by the money that it moved: none for an inquiry (API, "Dispute object")."""
+    """Return the event of a dispute by the money that it moved; None for an inquiry (API, "Dispute object")."""
     moved = [int(transaction["amount"]) for transaction in about.get("balance_transactions") or ()]
     outcome: Outcome = "disputed" if sum(moved) < 0 else "dispute_won"
     return _of_dispute(f"fetched:{about['id']}:{len(moved)}", about, outcome) if moved else None
 
 
 def _of_refund(event_id: str, about: dict[str, Any]) -> Event | None:
-    # A bank may send back what was refunded weeks ago, for a card that has been closed.
+    # A bank may return a refund after weeks, when the card has been closed.
     outcomes: dict[str, Outcome] = {"succeeded": "refunded", "failed": "refund_failed", "canceled": "refund_failed"}
     outcome = outcomes.get(about["status"])
     if outcome is None:
@@ -231,5 +231,5 @@ def _of_refund(event_id: str, about: dict[str, Any]) -> Event | None:
     )
 
 
-def _kopecks(roubles: Decimal) -> int:
-    return int(roubles * 100)
+def _kopecks(rubles: Decimal) -> int:
+    return int(rubles * 100)

@@ -1,7 +1,7 @@
-"""YooKassa: its callbacks carry no signature, so they only make us ask its API (yookassa.ru/developers, "Webhooks").
+"""YooKassa: its callbacks are not signed, so they only cause a query of its API (yookassa.ru/developers, "Webhooks").
 
-Who calls must also be on the list of addresses that YooKassa publishes. Asking uses the library's requests and
-errors with a connection of our own, because the library's waits for an answer without end.
+Callbacks are accepted only from the addresses that YooKassa publishes. Queries use the library's requests and errors
+with a connection of our own, because the library's has no timeout.
 """
 
 import json
@@ -29,11 +29,11 @@ from models import addresses
 from models.config.settings import Settings
 from models.payments import Payment, PaymentFailure
 from models.services.errors import CallbackRefused, ProviderDown, ProviderRefused
-from models.services.payments.providers.base import Ask, Callback, Event, Refund
+from models.services.payments.providers.base import Callback, Event, Refund, StatusHint
 
 TIMEOUT_SECONDS = 10
-_MAY_PASS = (InternalServerError, ResponseProcessingError, TooManyRequestsError)
-# What a callback may be about, and where in it the payment is named.
+_TEMPORARY = (InternalServerError, ResponseProcessingError, TooManyRequestsError)
+# Objects that a callback may be about, and the key of the payment's id in each.
 _PAYMENT_AT = {"payment": "id", "refund": "payment_id"}
 # Why a payment was canceled, where that is not a bank's refusal (yookassa.ru/developers, "Canceled payments").
 _FAILURES = {
@@ -43,7 +43,7 @@ _FAILURES = {
 
 
 class YooKassaRedirect:
-    """Our side of YooKassa, with its own payment page."""
+    """YooKassa with its own payment page as a payment provider."""
 
     name = "yookassa"
     checkout_origins: tuple[str, ...] = ("https://yoomoney.ru", "https://yookassa.ru")
@@ -69,18 +69,18 @@ class YooKassaRedirect:
         payment.provider_payment_id = str(made["id"])
         return str(made["confirmation"]["confirmation_url"])
 
-    def verify(self, callback: Callback) -> Ask | None:
+    def verify(self, callback: Callback) -> StatusHint | None:
         if not addresses.is_in(callback.address, self._rules.yookassa_networks):
             raise CallbackRefused("untrusted_address")
         try:
-            said = json.loads(callback.body)
-            kind = str(said["event"]).partition(".")[0]
-            return Ask(str(said["object"][_PAYMENT_AT[kind]])) if kind in _PAYMENT_AT else None
+            body = json.loads(callback.body)
+            kind = str(body["event"]).partition(".")[0]
+            return StatusHint(str(body["object"][_PAYMENT_AT[kind]])) if kind in _PAYMENT_AT else None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise CallbackRefused("malformed") from None
 
     def cancel(self, session: Session, payment: Payment) -> None:
-        """Let the payment lapse: YooKassa cancels only what is paid and not captured (API, "Cancel a payment")."""
+        """Let the payment expire: YooKassa cancels only paid and not captured payments (API, "Cancel a payment")."""
 
     def fetch(self, session: Session, payment: Payment) -> list[Event]:  # noqa: ARG002 - the interface's
         found = self._client.ask(HttpVerb.GET, f"/payments/{payment.provider_payment_id}")
@@ -88,11 +88,11 @@ class YooKassaRedirect:
             if found["status"] not in {"succeeded", "canceled"}:
                 return []
             # The status is part of the id: the same report is stored once, however often it is fetched.
-            said = _event(f"{found['id']}:{found['status']}", found, found["id"], outcome=found["status"])
-            if said.outcome == "canceled":
-                return [said]
+            event = _event(f"{found['id']}:{found['status']}", found, found["id"], outcome=found["status"])
+            if event.outcome == "canceled":
+                return [event]
             reported = [_of_refund(refund, found["id"]) for refund in self._refunds(found["id"])]
-            return [said, *(event for event in reported if event is not None)]
+            return [event, *(each for each in reported if each is not None)]
         except (KeyError, TypeError, AttributeError, InvalidOperation):
             raise ProviderDown from None
 
@@ -101,8 +101,8 @@ class YooKassaRedirect:
         listed = self._refunds(str(payment.provider_payment_id))
         made = next((refund for refund in listed if (refund.get("metadata") or {}).get("key") == key), None)
         if made is None:
-            named = {"payment_id": payment.provider_payment_id, "metadata": {"key": key}}
-            asked = RefundRequest({**named, "amount": _amount(amount_rub)})
+            ids = {"payment_id": payment.provider_payment_id, "metadata": {"key": key}}
+            asked = RefundRequest({**ids, "amount": _amount(amount_rub)})
             made = self._client.ask(HttpVerb.POST, "/refunds", asked, key=key)
         if made["status"] == "canceled":
             raise ProviderRefused(f"YooKassa says: {_reason(made) or 'canceled'}")
@@ -117,7 +117,7 @@ class YooKassaRedirect:
 
 
 class _Client(ApiClient):  # type: ignore[misc]  # the library has no types
-    """The library's client for one shop, without its global configuration, with an end to its patience."""
+    """The library's client for one shop, without its global configuration and with a timeout."""
 
     def __init__(self, endpoint: str, shop_id: str, secret_key: str) -> None:
         # The parent would read the library's global configuration, which two shops in one process would share.
@@ -127,7 +127,7 @@ class _Client(ApiClient):  # type: ignore[misc]  # the library has no types
         self.user_agent = UserAgent()
 
     def get_session(self) -> requests.Session:
-        return _ImpatientSession()
+        return _SessionWithTimeout()
 
     def ask(
         self,
@@ -138,31 +138,31 @@ class _Client(ApiClient):  # type: ignore[misc]  # the library has no types
         key: str = "",
         query: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Ask YooKassa. Raises ProviderDown when it may be asked again, ProviderRefused when not."""
+        """Call YooKassa. Raises ProviderDown when the call may be retried, ProviderRefused when not."""
         headers = {"Idempotence-Key": key} if key else {}
         try:
             answer: dict[str, Any] = self.request(method, path, query, headers, body)
-        except _MAY_PASS:
+        except _TEMPORARY:
             raise ProviderDown from None
         except ApiError as error:
-            # A status that the library has no name for is not YooKassa's, but of something on the way to it.
+            # A status without a class of its own in the library comes from a proxy in between, not from YooKassa.
             if type(error) is ApiError:
                 raise ProviderDown from None
-            said = (error.content or {}).get("description") or type(error).__name__
-            raise ProviderRefused(f"YooKassa says: {said}", reason=_kind(error)) from None
+            message = (error.content or {}).get("description") or type(error).__name__
+            raise ProviderRefused(f"YooKassa says: {message}", reason=_kind(error)) from None
         except (requests.RequestException, ValueError, AttributeError):
-            # The library stumbles over a lost connection: it looks for the reply in the error.
+            # On a lost connection the library raises AttributeError: it looks for the response in the error.
             raise ProviderDown from None
         return answer
 
 
-class _ImpatientSession(requests.Session):
+class _SessionWithTimeout(requests.Session):
     def __init__(self) -> None:
         super().__init__()
         self.trust_env = False
 
-    def request(self, *arguments: Any, **named: Any) -> requests.Response:
-        return super().request(*arguments, **{**named, "timeout": TIMEOUT_SECONDS, "allow_redirects": False})
+    def request(self, *arguments: Any, **options: Any) -> requests.Response:
+        return super().request(*arguments, **{**options, "timeout": TIMEOUT_SECONDS, "allow_redirects": False})
 
 
 def _kind(error: ApiError) -> str:
@@ -171,8 +171,8 @@ def _kind(error: ApiError) -> str:
     return "amount" if str((error.content or {}).get("parameter") or "").startswith("amount") else "other"
 
 
-def _amount(roubles: Decimal) -> dict[str, str]:
-    return {"value": f"{roubles:.2f}", "currency": "RUB"}
+def _amount(rubles: Decimal) -> dict[str, str]:
+    return {"value": f"{rubles:.2f}", "currency": "RUB"}
 
 
 def _reason(about: dict[str, Any]) -> str:
@@ -180,7 +180,7 @@ def _reason(about: dict[str, Any]) -> str:
 
 
 def _of_refund(refund: dict[str, Any], payment_id: str) -> Event | None:
-    """Say what became of a refund; one that is `pending` may still be `canceled` (API, "Refund object")."""
+    """Return the event of a refund; None for a pending one, which may still be canceled (API, "Refund object")."""
     if refund["status"] == "succeeded":
         return _event(f"refund:{refund['id']}", refund, payment_id, outcome="refunded")
     if refund["status"] == "canceled":

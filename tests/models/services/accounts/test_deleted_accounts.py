@@ -22,7 +22,7 @@ from models.services.actor import PLATFORM, Actor
 from models.services.errors import AccountClosed, CouponRefused, GiftRefused, ProviderRefused
 from models.services.ledger import adjustments, transfers
 from models.services.ledger import verification as ledger_verification
-from models.services.payments import manual_review, reversals, topups
+from models.services.payments import callbacks, manual_review, refunds, settlement, topups
 from models.services.payments.providers import mock
 from models.services.promotions import coupons, gift_codes
 from models.users import User
@@ -59,9 +59,9 @@ def back(session: Session, settings: Settings, name: str = "frank2", email: str 
 
 
 def settle(session: Session, payment: Payment, settings: Settings) -> str:
-    stored = topups.callbacks.store_event(session, "mock", decided(session, payment, settings))
+    stored = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert stored is not None
-    return topups.settle(session, stored)
+    return settlement.settle(session, stored)
 
 
 def unclaimed(session: Session) -> Decimal:
@@ -86,7 +86,7 @@ def test_37_a_late_payment_for_a_deleted_account_goes_back_to_its_payer(
     assert settle(session, payment, settings) == "account_deleted"
     assert (balance(session, frank), payment.status, manual_review.count(session)) == (0, PaymentStatus.REFUNDED, 1)
     [waiting] = session.scalars(select(PaymentReversal)).all()
-    assert reversals.send(session, waiting.id, settings) is ReversalState.DONE
+    assert refunds.send(session, waiting.id, settings) is ReversalState.DONE
     assert (unclaimed(session), balance(session, frank)) == (0, 0)
 
 
@@ -108,11 +108,11 @@ def test_a_refund_that_the_provider_refuses_waits_for_an_admin_who_can_retry(
     [waiting] = session.scalars(select(PaymentReversal)).all()
     with monkeypatch.context() as patch:
         patch.setattr(mock.MockProvider, "refund", no)
-        assert reversals.send(session, waiting.id, settings) is ReversalState.REFUSED
+        assert refunds.send(session, waiting.id, settings) is ReversalState.REFUSED
     assert (unclaimed(session), balance(session, frank), manual_review.count(session)) == (50, 0, 1)
     facts = {"amount_rub": Decimal(500), "reason": "another card", "key": uuid.uuid4(), "actor": Actor(dana.id)}
-    again = reversals.request(session, payment.id, **facts)  # type: ignore[arg-type]
-    assert reversals.send(session, again.id, settings) is ReversalState.DONE
+    again = refunds.request(session, payment.id, **facts)  # type: ignore[arg-type]
+    assert refunds.send(session, again.id, settings) is ReversalState.DONE
     assert unclaimed(session) == 0
 
 
@@ -122,7 +122,7 @@ def test_a_refund_that_is_refused_after_the_deletion_repays_the_debt_and_waits_a
     second, first = paid(session, frank, settings, "10"), paid(session, frank, settings, "50")
     buy(session, frank, settings, hours=12)
     facts = {"amount_rub": Decimal(500), "reason": "as agreed", "key": uuid.uuid4(), "actor": PLATFORM}
-    refund = reversals.request(session, first.id, **facts)  # type: ignore[arg-type]
+    refund = refunds.request(session, first.id, **facts)  # type: ignore[arg-type]
     leave(session, frank, settings)
     said(session, second, "disputed", "100", refund_id="d-1")
     assert transfers.debt_of(session, frank.id) == 10
@@ -131,7 +131,7 @@ def test_a_refund_that_is_refused_after_the_deletion_repays_the_debt_and_waits_a
         raise ProviderRefused("The card is closed.")
 
     monkeypatch.setattr(mock.MockProvider, "refund", no)
-    reversals.send(session, refund.id, settings)
+    refunds.send(session, refund.id, settings)
     assert (unclaimed(session), transfers.debt_of(session, frank.id), balance(session, frank)) == (40, 0, 0)
 
 

@@ -27,7 +27,15 @@ from models.services.errors import DomainError
 from models.services.gateway import sessions
 from models.services.ledger import adjustments, transfers
 from models.services.ledger import verification as ledger_verification
-from models.services.payments import callbacks, manual_booking, manual_review, reversals, status_checks, topups
+from models.services.payments import (
+    callbacks,
+    manual_booking,
+    manual_review,
+    refunds,
+    settlement,
+    status_checks,
+    topups,
+)
 from models.services.payments.providers import mock
 from models.services.payments.providers.base import OF_A_PART, Event
 from models.services.promotions import gift_codes, referrals
@@ -113,11 +121,11 @@ class History:
         payment = top_up(session, self.owner, self._settings, str(amount))
         if outcome:
             mock.decide(session, mock.checkout_of(session, _checkout(payment)).id, outcome)
-            topups.ask_provider(session, payment.id, self._settings)
+            settlement.query_provider(session, payment.id, self._settings)
 
     def _settle_again(self, session: Session) -> None:
         for payment_id in session.scalars(select(Payment.id).where(Payment.user_id == self.owner.id)):
-            topups.ask_provider(session, payment_id, self._settings)
+            settlement.query_provider(session, payment_id, self._settings)
         topups.expire(session)
 
     def _buy(self, session: Session, hours: int) -> None:
@@ -175,8 +183,8 @@ class History:
     def _give_back(self, session: Session, which: int, rub: Decimal) -> None:
         if payment := self._payment(session, which):
             facts = {"reason": "history", "key": uuid.uuid4(), "actor": PLATFORM}
-            reversal = reversals.request(session, payment.id, amount_rub=rub, **facts)
-            reversals.send(session, reversal.id, self._settings)
+            reversal = refunds.request(session, payment.id, amount_rub=rub, **facts)
+            refunds.send(session, reversal.id, self._settings)
 
     def _provider_says(self, session: Session, which: int, rub: Decimal, outcome: Any) -> None:
         payment = self._payment(session, which)
@@ -185,7 +193,7 @@ class History:
             said = Event(provider_payment_id=str(payment.provider_payment_id), outcome=outcome, amount_rub=rub, **facts)
             stored = callbacks.store_event(session, "mock", said)
             assert stored is not None
-            topups.settle(session, stored)
+            settlement.settle(session, stored)
 
     def _charge_back_by_hand(self, session: Session, which: int, rub: Decimal) -> None:
         if payment := self._payment(session, which):
@@ -210,7 +218,7 @@ class History:
 
     def _check_status(self, session: Session) -> None:
         for payment_id in status_checks.due(session):
-            topups.ask_provider(session, payment_id, self._settings)
+            settlement.query_provider(session, payment_id, self._settings)
 
     def _carry_debts(self, session: Session) -> None:
         for user_id in former_accounts.due_to_carry(session):
@@ -254,7 +262,7 @@ def shop(request: Any, committed: tuple[Settings, Sessions], time: Clock) -> tup
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=st.lists(st.tuples(STEPS, CRASHES), min_size=3, max_size=20))
-def test_no_history_of_payments_purchases_refunds_disputes_and_crashes_unbalances_the_books(
+def test_no_history_of_payments_purchases_refunds_disputes_and_crashes_unbalances_the_ledger(
     shop: tuple[Settings, Sessions, Clock], steps: list[tuple[tuple[Any, ...], int | None]]
 ) -> None:
     settings, factory, time = shop

@@ -11,7 +11,7 @@ from models.config.settings import Settings
 from models.database import Sessions
 from models.services.actor import PLATFORM
 from models.services.ledger import verification as ledger_verification
-from models.services.payments import callbacks, topups
+from models.services.payments import callbacks, settlement
 from models.services.tokens import purchase as token_purchase
 from models.services.tokens import revocation
 from tests.conftest import make_user
@@ -49,7 +49,7 @@ def history(session: Session, settings: Settings) -> None:
     payment = top_up(session, alice, settings)
     event_id = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert event_id is not None
-    topups.settle(session, event_id)
+    settlement.settle(session, event_id)
     top_up(session, bob, settings)
     buy(session, alice, settings)
     revocation.revoke(session, bob, buy(session, bob, settings, hours=1).id, settings=settings, actor=PLATFORM)

@@ -15,7 +15,7 @@ from models.services.actor import Actor
 from models.services.errors import DuplicateTransfer, InvalidInput, NotFound, NotRefundable
 from models.services.ledger import transfers
 from models.services.ledger import verification as ledger_verification
-from models.services.payments import manual_booking, manual_review, reversals, topups
+from models.services.payments import manual_booking, manual_review, payment_queries, refunds
 from models.users import User
 from tests.conftest import make_user, some_id
 from tests.factories import REVIEW_RESULTS, actions, balance, buy, top_up
@@ -111,7 +111,7 @@ def test_a_refund_whose_provider_is_gone_is_settled_or_withdrawn_by_hand(
     requested = refund(session, payment, dana, "200")
     gone = settings.model_copy(update={"payments": settings.payments.model_copy(update={"providers": ()})})
     with pytest.raises(NotFound):
-        reversals.send(session, requested.id, gone)
+        refunds.send(session, requested.id, gone)
     end(session, payment, requested.id, state, dana)
     assert (balance(session, erin), requested.state, requested.note) == (left, state, "as the provider wrote")
     with pytest.raises(InvalidInput, match="changed_meanwhile"):
@@ -153,7 +153,7 @@ def test_what_went_back_and_no_rule_decides_is_booked_by_an_admin(
     assert result in REVIEW_RESULTS
     event = book(session, waiting(session), dana)
     assert (balance(session, erin), manual_review.count(session), event.review_note) == (left, 0, "asked the bank")
-    assert topups.by_id(session, payment.id).status is PaymentStatus.REFUNDED
+    assert payment_queries.by_id(session, payment.id).status is PaymentStatus.REFUNDED
 
 
 def test_what_cannot_be_booked_says_so_and_stays_on_the_list(session: Session, dana: User, payment: Payment) -> None:

@@ -30,7 +30,7 @@ from models.services.errors import (
 )
 from models.services.ledger import adjustments, transfers
 from models.services.ledger import verification as ledger_verification
-from models.services.payments import callbacks, manual_review, reversals, topups
+from models.services.payments import callbacks, manual_review, refunds, settlement
 from models.services.payments.providers import mock
 from models.services.payments.providers.base import Callback, Event, Outcome
 from models.services.tokens import revocation
@@ -44,7 +44,7 @@ def paid(session: Session, user: User, settings: Settings, amount: str = "50") -
     payment = top_up(session, user, settings, amount)
     event_id = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert event_id is not None
-    topups.settle(session, event_id)
+    settlement.settle(session, event_id)
     return payment
 
 
@@ -55,12 +55,12 @@ def said(session: Session, payment: Payment, outcome: Outcome, rub: str, **more:
         provider_payment_id=str(payment.provider_payment_id), outcome=outcome, amount_rub=Decimal(rub), **facts
     )
     stored = callbacks.store_event(session, "mock", event)
-    return "" if stored is None else topups.settle(session, stored)
+    return "" if stored is None else settlement.settle(session, stored)
 
 
 def refund(session: Session, payment: Payment, dana: User, rub: str = "500", **more: Any) -> PaymentReversal:
     facts = {"amount_rub": Decimal(rub), "reason": "as agreed", "key": uuid.uuid4(), "actor": Actor(dana.id), **more}
-    return reversals.request(session, payment.id, **facts)
+    return refunds.request(session, payment.id, **facts)
 
 
 @pytest.fixture
@@ -88,8 +88,8 @@ def test_an_admins_refund_takes_the_znc_at_once_and_the_provider_pays(
 ) -> None:
     reversal = refund(session, payment, dana)
     assert (balance(session, erin), payment.status) == (0, PaymentStatus.REFUNDED)
-    assert reversals.send(session, reversal.id, settings) is ReversalState.DONE
-    assert reversals.send(session, reversal.id, settings) is ReversalState.DONE
+    assert refunds.send(session, reversal.id, settings) is ReversalState.DONE
+    assert refunds.send(session, reversal.id, settings) is ReversalState.DONE
     assert reversal.provider_key == f"refund-{reversal.id}"
     mails = session.scalars(select(OutboxMail).where(OutboxMail.kind == "money_back")).all()
     assert [mail.context["amount_rub"] for mail in mails] == ["500.00"]
@@ -138,7 +138,7 @@ def test_an_admin_refunds_only_what_the_wallet_still_has_and_only_a_settled_paym
     with pytest.raises(NotRefundable):
         refund(session, top_up(session, erin, settings), dana)
     with pytest.raises(NotFound):
-        reversals.request(session, some_id(), amount_rub=Decimal(1), reason="none", key=some_id(), actor=PLATFORM)
+        refunds.request(session, some_id(), amount_rub=Decimal(1), reason="none", key=some_id(), actor=PLATFORM)
 
 
 def test_a_form_sent_twice_refunds_once(session: Session, erin: User, dana: User, payment: Payment) -> None:
@@ -157,7 +157,7 @@ def test_a_refund_that_the_provider_refuses_gives_the_znc_back(
 
     reversal = refund(session, payment, dana)
     monkeypatch.setattr(mock.MockProvider, "refund", no)
-    assert reversals.send(session, reversal.id, settings) is ReversalState.REFUSED
+    assert refunds.send(session, reversal.id, settings) is ReversalState.REFUSED
     assert (balance(session, erin), payment.status, reversal.note) == (
         50,
         PaymentStatus.SUCCEEDED,
@@ -176,16 +176,16 @@ def test_a_provider_that_does_not_answer_is_asked_again(
     with monkeypatch.context() as patch:
         patch.setattr(mock.MockProvider, "refund", silence)
         with pytest.raises(ProviderDown):
-            reversals.send(session, reversal.id, settings)
+            refunds.send(session, reversal.id, settings)
     time.advance(minutes=1)
-    assert reversals.waiting(session, older_than=timedelta(seconds=15)) == [reversal.id]
-    reversals.postpone(session, reversal.id)
+    assert refunds.due(session, older_than=timedelta(seconds=15)) == [reversal.id]
+    refunds.postpone(session, reversal.id)
     # One that its provider does not carry out keeps no other waiting.
-    assert reversals.waiting(session, older_than=timedelta(seconds=15)) == []
+    assert refunds.due(session, older_than=timedelta(seconds=15)) == []
     time.advance(seconds=15)
-    assert reversals.waiting(session, older_than=timedelta(seconds=15)) == [reversal.id]
-    assert reversals.send(session, reversal.id, settings) is ReversalState.DONE
-    assert reversals.waiting(session, older_than=timedelta(seconds=15)) == []
+    assert refunds.due(session, older_than=timedelta(seconds=15)) == [reversal.id]
+    assert refunds.send(session, reversal.id, settings) is ReversalState.DONE
+    assert refunds.due(session, older_than=timedelta(seconds=15)) == []
 
 
 def test_the_providers_own_word_of_our_refund_is_no_second_one(
@@ -194,7 +194,7 @@ def test_the_providers_own_word_of_our_refund_is_no_second_one(
     first = refund(session, payment, dana, "100")
     # The callback overtakes the job: known by our key, and without it by the amount.
     assert said(session, payment, "refunded", "100", refund_key=str(first.id)) == "refunded"
-    assert reversals.send(session, first.id, settings) is ReversalState.DONE
+    assert refunds.send(session, first.id, settings) is ReversalState.DONE
     second = refund(session, payment, dana, "200")
     assert said(session, payment, "refunded", "200", refund_id="r-2") == "refunded"
     assert second.provider_key == "r-2"
@@ -261,19 +261,19 @@ def test_a_refund_that_overtakes_its_payment_waits_for_it(
     first = callbacks.unprocessed_events(session, older_than=timedelta(seconds=15))
     stored = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert stored is not None
-    topups.settle(session, stored)
-    assert [topups.settle(session, event_id) for event_id in first] == ["refunded"]
+    settlement.settle(session, stored)
+    assert [settlement.settle(session, event_id) for event_id in first] == ["refunded"]
     assert balance(session, erin) == 40
 
 
-def test_what_no_rule_decides_is_left_to_a_person_who_says_what_he_did(
+def test_events_without_a_rule_are_left_to_an_admin_who_records_a_note(
     *, session: Session, erin: User, dana: User, settings: Settings, payment: Payment, time: Clock
 ) -> None:
     never = top_up(session, erin, settings)
     said(session, never, "refunded", "100")
     time.advance(days=2)
     [late] = callbacks.unprocessed_events(session, older_than=timedelta(seconds=15))
-    assert topups.settle(session, late) == "payment_state"
+    assert settlement.settle(session, late) == "payment_state"
     said(session, payment, "refunded", "300")
     assert said(session, payment, "disputed", "300") == "amount_exceeds_payment"
     assert said(session, payment, "dispute_won", "100") == "dispute_unknown"
@@ -312,18 +312,18 @@ def test_a_refund_reported_under_a_name_that_is_not_known_yet_waits_for_the_paym
     foreign = callbacks.store_event(session, "mock", other)
     assert first is not None
     assert foreign is not None
-    assert [topups.settle(session, stored) for stored in (first, foreign)] == ["waiting"] * 2
+    assert [settlement.settle(session, stored) for stored in (first, foreign)] == ["waiting"] * 2
     assert callbacks.unprocessed_events(session, older_than=timedelta(0)) == []
     time.advance(minutes=1)
     paid_event = replace(decided(session, payment, settings), charge_id="pi_1")
     stored = callbacks.store_event(session, "mock", paid_event)
     assert stored is not None
-    topups.settle(session, stored)
+    settlement.settle(session, stored)
     assert first in callbacks.unprocessed_events(session, older_than=timedelta(seconds=15))
-    assert topups.settle(session, first) == "refunded"
+    assert settlement.settle(session, first) == "refunded"
     assert balance(session, erin) == 40
     time.advance(days=1)
-    assert topups.settle(session, foreign) == "payment_unknown"
+    assert settlement.settle(session, foreign) == "payment_unknown"
     # What another product's customers have paid for is none of our business.
     assert session.get_one(PaymentEvent, foreign).body == {}
     assert manual_review.count(session) == 0
@@ -341,7 +341,7 @@ def test_events_that_wait_keep_no_newer_one_from_being_settled(
     time.advance(seconds=1)
     waiting = callbacks.unprocessed_events(session, older_than=timedelta(0), limit=10)
     for event_id in waiting:
-        topups.settle(session, event_id)
+        settlement.settle(session, event_id)
     time.advance(seconds=59)
     # Each waits for as long as it is old, so that the list of a few hundred is never full of the same ones.
     assert callbacks.unprocessed_events(session, older_than=timedelta(0), limit=10) == []
@@ -390,7 +390,7 @@ def test_a_signed_callback_of_the_mock_provider_says_it_too(
         provider.verify(Callback(headers, body.replace(b"120", b"121"), time()))
     stored = callbacks.store_event(session, "mock", replace(event))
     assert stored is not None
-    assert topups.settle(session, stored) == "disputed"
+    assert settlement.settle(session, stored) == "disputed"
     assert balance(session, erin) == 38
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from models.config.settings import Settings
 from models.payments import Payment, PaymentStatus
-from models.services.payments import callbacks, status_checks, topups
+from models.services.payments import callbacks, settlement, status_checks
 from models.users import User
 from tests.conftest import Clock
 from tests.factories import decided, top_up
@@ -34,7 +34,7 @@ def waits(session: Session, payment: Payment, time: Clock) -> list[timedelta]:
         if payment.check_at > time():
             time.advance(seconds=(payment.check_at - time()).total_seconds())
         assert status_checks.due(session) == [payment.id]
-        topups.ask_provider(session, payment.id, SETTINGS[0])
+        settlement.query_provider(session, payment.id, SETTINGS[0])
         found.append(time() - last)
         last = time()
     raise AssertionError("it is asked about for ever")
@@ -65,7 +65,7 @@ def test_a_settled_payment_is_checked_for_refunds_and_disputes_for_half_a_year(
     # Cardholders have 120 days and more to dispute (docs.stripe.com/disputes/how-disputes-work).
     stored = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert stored is not None
-    topups.settle(session, stored)
+    settlement.settle(session, stored)
     began = time()
     found = waits(session, payment, time)
     assert found[:2] == [timedelta(hours=1)] * 2
@@ -75,7 +75,7 @@ def test_a_settled_payment_is_checked_for_refunds_and_disputes_for_half_a_year(
 
 def test_nothing_is_asked_about_a_canceled_payment(session: Session, payment: Payment, settings: Settings) -> None:
     decided(session, payment, settings, "canceled")
-    assert topups.ask_provider(session, payment.id, settings) == "canceled"
+    assert settlement.query_provider(session, payment.id, settings) == "canceled"
     session.refresh(payment)
     assert (payment.status, payment.check_at) == (PaymentStatus.CANCELED, None)
 
@@ -93,7 +93,7 @@ def test_a_provider_that_does_not_answer_is_asked_after_ever_longer_waits_and_no
         assert status_checks.due(session) == [payment.id]
     assert found[:4] == [15, 30, 60, 120]
     assert found[-3:] == [3600] * 3
-    topups.ask_provider(session, payment.id, settings)
+    settlement.query_provider(session, payment.id, settings)
     session.refresh(payment)
     assert payment.check_failures == 0
 

@@ -15,7 +15,7 @@ from models.outbox import OutboxMail
 from models.payments import MockCheckout, Payment, PaymentEvent, PaymentStatus
 from models.services.actor import PLATFORM, Actor
 from models.services.errors import CallbackRefused, InvalidInput, NotFound
-from models.services.payments import callbacks, manual_review, status_checks, topups
+from models.services.payments import callbacks, manual_review, payment_queries, settlement, status_checks, topups
 from models.services.payments.providers.base import Outcome
 from models.users import User
 from tests.conftest import Clock, some_id
@@ -28,7 +28,7 @@ def told(session: Session, payment: Payment, settings: Settings, outcome: Outcom
     event = replace(event, outcome=outcome, event_id=event_id or event.event_id)
     stored = callbacks.store_event(session, "mock", event)
     assert stored is not None
-    return topups.settle(session, stored)
+    return settlement.settle(session, stored)
 
 
 def events(session: Session) -> int:
@@ -113,7 +113,7 @@ def test_a_signed_callback_that_does_not_fit_the_payment_is_kept_for_a_review_an
     event = replace(decided(session, payment, settings), **lie)  # type: ignore[arg-type]
     stored = callbacks.store_event(session, "mock", event)
     assert stored is not None
-    assert topups.settle(session, stored) in REVIEW_RESULTS
+    assert settlement.settle(session, stored) in REVIEW_RESULTS
     assert (balance(session, alice), payment.status) == (100, PaymentStatus.PENDING)
     assert manual_review.count(session) == 1
 
@@ -137,7 +137,7 @@ def test_input_in_the_providers_form_never_prevents_a_payment_from_being_stored(
     stored = callbacks.store_event(session, "mock", event)
     assert stored is not None
     assert session.get_one(PaymentEvent, stored).body == {"name": "a\ufffdb", "lines": ["?", 1]}
-    assert topups.settle(session, stored) == "credited"
+    assert settlement.settle(session, stored) == "credited"
 
 
 def test_an_event_is_stored_once(session: Session, alice: User, settings: Settings) -> None:
@@ -151,7 +151,7 @@ def test_settling_credits_once_however_often_it_runs(session: Session, alice: Us
     payment = top_up(session, alice, settings)
     event_id = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert event_id is not None
-    assert [topups.settle(session, event_id) for _ in range(3)] == ["credited"] * 3
+    assert [settlement.settle(session, event_id) for _ in range(3)] == ["credited"] * 3
     assert balance(session, alice) == 150
     assert payment.status is PaymentStatus.SUCCEEDED
     assert actions(session, alice).count("payment.settled") == 1
@@ -161,7 +161,7 @@ def test_settling_credits_once_however_often_it_runs(session: Session, alice: Us
 
 def test_an_event_that_nobody_stored_cannot_be_settled(session: Session) -> None:
     with pytest.raises(NotFound):
-        topups.settle(session, some_id())
+        settlement.settle(session, some_id())
 
 
 @pytest.mark.parametrize(
@@ -208,10 +208,10 @@ def test_only_pending_payments_whose_time_is_over_expire(
 
 def test_asking_the_provider_settles_by_its_word(session: Session, alice: User, settings: Settings) -> None:
     payment = top_up(session, alice, settings)
-    assert topups.ask_provider(session, payment.id, settings) is None
+    assert settlement.query_provider(session, payment.id, settings) is None
     decided(session, payment, settings)
-    assert topups.ask_provider(session, payment.id, settings) == "credited"
-    assert topups.ask_provider(session, payment.id, settings) is None
+    assert settlement.query_provider(session, payment.id, settings) == "credited"
+    assert settlement.query_provider(session, payment.id, settings) is None
     assert balance(session, alice) == 150
 
 
@@ -221,13 +221,13 @@ def test_asking_after_a_stored_callback_leaves_the_settling_to_its_job(
     payment = top_up(session, alice, settings)
     event_id = callbacks.store_event(session, "mock", decided(session, payment, settings))
     assert event_id is not None
-    assert topups.ask_provider(session, payment.id, settings) is None
-    assert topups.settle(session, event_id) == "credited"
+    assert settlement.query_provider(session, payment.id, settings) is None
+    assert settlement.settle(session, event_id) == "credited"
 
 
 def test_nobody_asks_about_a_payment_that_does_not_exist(session: Session, settings: Settings) -> None:
     with pytest.raises(NotFound):
-        topups.ask_provider(session, some_id(), settings)
+        settlement.query_provider(session, some_id(), settings)
 
 
 def test_payments_are_checked_and_unprocessed_events_found_once_they_are_old(
@@ -246,11 +246,11 @@ def test_payments_are_checked_and_unprocessed_events_found_once_they_are_old(
 
 def test_a_strangers_payment_is_not_found(session: Session, alice: User, bob: User, settings: Settings) -> None:
     payment = top_up(session, alice, settings)
-    assert topups.owned(session, alice, payment.id) is payment
+    assert payment_queries.owned(session, alice, payment.id) is payment
     with pytest.raises(NotFound):
-        topups.owned(session, bob, payment.id)
-    assert topups.listing(session, limit=10, offset=0, user_id=bob.id).total == 0
-    assert topups.listing(session, limit=10, offset=0).items == [payment]
+        payment_queries.owned(session, bob, payment.id)
+    assert payment_queries.list_payments(session, limit=10, offset=0, user_id=bob.id).total == 0
+    assert payment_queries.list_payments(session, limit=10, offset=0).items == [payment]
 
 
 def test_the_database_itself_holds_succeeded_and_settled_together(

@@ -38,7 +38,7 @@ def test_the_money_of_another_payment_or_a_gift_is_not_refunded_in_the_name_of_a
     with pytest.raises(PaymentSpent) as caught:
         refund(session, first, dana, "180")
     assert caught.value.unspent == 0
-    assert [unspent.of_payment(session, payment) for payment in (first, second)] == [0, 20]
+    assert [unspent.unspent_amount(session, payment) for payment in (first, second)] == [0, 20]
     refund(session, second, dana, "200")
     assert balance(session, erin) == 30
 
@@ -49,9 +49,9 @@ def test_unused_time_that_is_refunded_is_the_money_that_bought_it(
     payment = paid(session, erin, settings, "18")
     token = buy(session, erin, settings)
     adjustments.adjust(session, erin, amount=Decimal(5), reason="goodwill", actor=PLATFORM)
-    assert unspent.of_payment(session, payment) == 0
+    assert unspent.unspent_amount(session, payment) == 0
     revocation.revoke(session, erin, token.id, settings=settings, actor=PLATFORM)
-    assert unspent.of_payment(session, payment) == 18
+    assert unspent.unspent_amount(session, payment) == 18
     refund(session, payment, dana, "180")
     assert balance(session, erin) == 5
 
@@ -63,10 +63,10 @@ def test_the_tokens_of_a_bundle_give_back_what_the_bundle_cost(
     starter = session.scalars(select(Bundle.id).where(Bundle.name == "Starter")).one()
     facts: dict[str, Any] = {"purchase_id": uuid.uuid4(), "settings": settings, "actor": Actor(erin.id)}
     bundles.purchase(session, erin, starter, **facts)
-    assert unspent.of_payment(session, payment) == 19
+    assert unspent.unspent_amount(session, payment) == 19
     for token_id in session.scalars(select(AccessToken.id).where(AccessToken.user_id == erin.id)).all():
         revocation.revoke(session, erin, token_id, settings=settings, actor=PLATFORM)
-    assert unspent.of_payment(session, payment) == balance(session, erin)
+    assert unspent.unspent_amount(session, payment) == balance(session, erin)
 
 
 def test_a_chargeback_takes_its_own_payments_money_first_and_what_was_won_is_that_payments_again(
@@ -74,6 +74,6 @@ def test_a_chargeback_takes_its_own_payments_money_first_and_what_was_won_is_tha
 ) -> None:
     first, second = paid(session, erin, settings, "20"), paid(session, erin, settings, "20")
     said(session, second, "disputed", "200", refund_id="d-1")
-    assert [unspent.of_payment(session, payment) for payment in (first, second)] == [20, 0]
+    assert [unspent.unspent_amount(session, payment) for payment in (first, second)] == [20, 0]
     said(session, second, "dispute_won", "200", refund_id="d-1")
-    assert [unspent.of_payment(session, payment) for payment in (first, second)] == [20, 20]
+    assert [unspent.unspent_amount(session, payment) for payment in (first, second)] == [20, 20]

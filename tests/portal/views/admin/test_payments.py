@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from models.config.settings import Settings
 from models.payments import Payment, PaymentReversal
-from models.services.payments import callbacks, topups
+from models.services.payments import callbacks, settlement
 from models.users import User
 from tests.factories import REVIEW_RESULTS, balance, buy, decided, top_up
 from tests.portal.conftest import Browser, Jobs, attribute, text_of
@@ -23,7 +23,7 @@ def payment(session: Session, charlie: User, settings: Settings) -> Payment:
     started = top_up(session, charlie, settings)
     event_id = callbacks.store_event(session, "mock", decided(session, started, settings))
     assert event_id is not None
-    topups.settle(session, event_id)
+    settlement.settle(session, event_id)
     session.commit()
     return started
 
@@ -98,7 +98,7 @@ def test_38_a_reviewed_report_is_booked_from_the_list(
     event = replace(decided(session, payment, settings), outcome="refunded", event_id="e-1", refund_id="r-1")
     stored = callbacks.store_event(session, "mock", replace(event, amount_rub=Decimal("500.01")))
     assert stored is not None
-    assert topups.settle(session, stored) in REVIEW_RESULTS
+    assert settlement.settle(session, stored) in REVIEW_RESULTS
     session.commit()
     assert 'name="book"' in as_dana.get("/admin/payments/review").text
     assert as_dana.post(f"/admin/payments/review/{stored}", note="asked the bank", book="1").status_code == 303
@@ -117,7 +117,7 @@ def test_a_payment_event_is_listed_until_its_review_is_closed(
     event = replace(decided(session, payment, settings), outcome="dispute_won", event_id="e-1", refund_id="d-9")
     stored = callbacks.store_event(session, "mock", event)
     assert stored is not None
-    topups.settle(session, stored)
+    settlement.settle(session, stored)
     session.commit()
     assert ">1</span>" in as_dana.get("/admin/payments").text
     page = as_dana.get("/admin/payments/review")
@@ -142,7 +142,7 @@ def test_a_user_with_a_debt_sees_it_and_that_a_top_up_repays_it(
     event = replace(decided(session, payment, settings), outcome="disputed", event_id="e-2", refund_id="d-1")
     stored = callbacks.store_event(session, "mock", replace(event, amount_rub=Decimal(500)))
     assert stored is not None
-    topups.settle(session, stored)
+    settlement.settle(session, stored)
     session.commit()
     assert attribute(as_charlie.get("/wallet"), "debt", "data-amount") == "18.00"
     order = {"duration_hours": "1", "scope": "full", "name": "", "token_id": str(uuid.uuid4())}

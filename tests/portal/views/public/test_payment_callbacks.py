@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from models import clock
 from models.config.settings import Settings
 from models.payments import MockCheckout, PaymentEvent
-from models.services.payments import topups
+from models.services.payments import settlement
 from models.services.payments.providers import mock
 from models.services.payments.providers.mock import SIGNATURE_HEADER, MockProvider
 from models.users import User
@@ -92,7 +92,7 @@ def test_38_a_callback_that_cannot_be_settled_at_once_is_stored_and_left_to_a_jo
     def locked(*_arguments: object, **_options: object) -> str:
         raise OperationalError("SELECT", {}, Exception("lock timeout"))
 
-    monkeypatch.setattr(topups, "settle", locked)
+    monkeypatch.setattr(settlement, "settle", locked)
     body, headers = MockProvider(settings).signed_callback(checkout)
     assert client.post(PATH, data=body, headers=headers).status_code == 200
     event = session.scalars(select(PaymentEvent)).one()
@@ -178,7 +178,7 @@ def test_a_signed_callback_that_does_not_match_our_payment_is_answered_and_credi
     assert client.post(PATH, data=body, headers=headers).status_code == 200
     assert stored(session) == kept
     for event in session.scalars(select(PaymentEvent)).all():
-        assert topups.settle(session, event.id) in REVIEW_RESULTS
+        assert settlement.settle(session, event.id) in REVIEW_RESULTS
     assert balance(session, charlie) == 0
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from jobs.queues import QueueDown
 from models.config.settings import Settings
 from models.payments import MockCheckout, Payment, PaymentEvent, PaymentFailure, PaymentStatus
-from models.services.payments import topups
+from models.services.payments import settlement
 from models.services.payments.providers.mock import MockProvider
 from models.services.settings.overrides import CachedSettings
 from models.users import User
@@ -33,7 +33,7 @@ def deliver(browser: Browser, session: Session, settings: Settings) -> None:
     body, headers = MockProvider(settings).signed_callback(session.scalars(select(MockCheckout)).one())
     answer = browser.client.post("/api/v1/webhooks/payment", data=body, headers=headers)
     assert answer.json == {"received": True, "processed": True}
-    topups.settle(session, session.scalars(select(PaymentEvent.id)).one())
+    settlement.settle(session, session.scalars(select(PaymentEvent.id)).one())
     session.commit()
 
 
