@@ -163,19 +163,16 @@ ERRORS = {
     "unclaimed_money_not_found": _("Unclaimed money not found."),
     "user_not_found": _("User not found."),
     "webhook_not_found": _("Webhook not found."),
-}
-
-# What the JSON API refuses before a service is called; English only, because the API speaks English to everybody.
-API_ERRORS = {
-    "admin_role_required": "Not enough permissions",
-    "admin_two_factor_required": "Admins need two-factor login here; set it up in the portal",
-    "already_decided": "This payment was already decided otherwise.",
-    "api_key_scope_too_narrow": "This API key is for %(scope)s only",
-    "credentials_invalid": "Could not validate credentials",
-    "credentials_missing": "Not authenticated",
-    "login_required": "An API key does not open this; log in",
-    "reply_unreadable": "This request was carried out, and its answer cannot be read any more.",
-    "user_inactive": "Inactive user",
+    # Raised by the JSON API itself, which responds in English
+    "admin_role_required": _("Not enough permissions"),
+    "admin_two_factor_required": _("Admins need two-factor login here; set it up in the portal"),
+    "already_decided": _("This payment has already been canceled or declined."),
+    "api_key_scope_too_narrow": _("This API key is for %(scope)s only"),
+    "credentials_invalid": _("Could not validate credentials"),
+    "credentials_missing": _("Not authenticated"),
+    "login_required": _("API keys cannot be used here; log in"),
+    "reply_unreadable": _("This request was carried out, but its response can no longer be read."),
+    "user_inactive": _("Inactive user"),
 }
 
 TOKEN_STATES = {

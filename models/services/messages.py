@@ -16,13 +16,13 @@ from models.translations import DEFAULT, catalogue
 
 
 def error_text(error: DomainError, language: str = DEFAULT, zone: tzinfo = UTC) -> str:
-    """Return what to show a person of a domain error."""
-    return render(message_catalogue.ERRORS.get(error.code, error.code), error.params, language, zone)
+    """Return the message of a domain error."""
+    return code_text(error.code, error.params, language, zone)
 
 
-def api_error_text(code: str, **params: object) -> str:
-    """Return the English text of an error that the JSON API raises itself."""
-    return message_catalogue.API_ERRORS.get(code, code) % params
+def code_text(code: str, params: Mapping[str, Any], language: str = DEFAULT, zone: tzinfo = UTC) -> str:
+    """Return the message of an error code; a code without a message is shown as it is."""
+    return render(message_catalogue.ERRORS.get(code, code), params, language, zone)
 
 
 def transfer_text(transfer: Transfer, language: str = DEFAULT) -> str:

@@ -1,4 +1,4 @@
-"""The JSON API under /api/v1: thin over the same services as the pages, described by its own OpenAPI document."""
+"""The JSON API under /api/v1, over the same services as the pages, with an OpenAPI document."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from models.config.settings import Settings
 from portal.api.endpoints import admin, analytics, auth, bundles, mock_payments, tokens, users, wallet
 from portal.api.openapi import docs_pages
 from portal.api.openapi.document import INFO, SECURITY_SCHEMES
-from portal.api.responses import Json, Unfit, on_unfit, on_validation_error
+from portal.api.responses import InvalidRequest, Json, on_invalid_request, on_validation_error
 
-# How the app is made: the pages of the document are our own (docs.py), under the strict policy of all our pages.
+# The pages of the document are our own (openapi/docs_pages.py), under the same Content-Security-Policy as all pages.
 OPTIONS: dict[str, Any] = {
     "info": INFO,
     "security_schemes": SECURITY_SCHEMES,
@@ -20,9 +20,9 @@ OPTIONS: dict[str, Any] = {
 
 
 def init_app(app: OpenAPI, settings: Settings) -> None:
-    """Register everything under /api/v1, and its document."""
+    """Register the endpoints under /api/v1, and their document."""
     app.json = Json(app)
-    app.register_error_handler(Unfit, on_unfit)
+    app.register_error_handler(InvalidRequest, on_invalid_request)
     for module in (auth, users, tokens, wallet, bundles, admin, analytics):
         app.register_api(module.blueprint)
     if "mock" in settings.payments.providers:

@@ -1,6 +1,6 @@
-"""API authentication and scopes. Cookies are ignored: only headers that no browser sends by itself count.
+"""API authentication and scopes, by headers only: cookies are ignored, because browsers send them by themselves.
 
-Every endpoint names what it needs by `needs` or `open_to_all`; one that names nothing is open to admins only.
+Every endpoint declares its scope by `needs` or `open_to_all`; without a declaration it is open to admins only.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Caller:
 
     @property
     def scope(self) -> KeyScope:
-        """A login opens all that its user may do."""
+        """The scope of the key; a login has every permission of its user."""
         return self.key.scope if self.key else KeyScope.ADMIN
 
 
@@ -52,9 +52,9 @@ def open_to_all[View: Callable[..., Any]](view: View) -> View:
 
 
 def admit() -> Response | None:
-    """Let a request in, or raise ApiError or TooManyAttempts: before anything of it is read.
+    """Authenticate and authorize a request before its body is read. Raises ApiError and TooManyAttempts.
 
-    During maintenance what changes something is answered here, admins excepted.
+    During maintenance, requests that change something are answered here, except those of admins.
     """
     view = current_app.view_functions[request.endpoint or ""]
     needed: KeyScope | None = getattr(view, "needs", KeyScope.ADMIN)
@@ -85,7 +85,7 @@ def caller() -> Caller:
 
 
 def user() -> User:
-    """Return the user who calls."""
+    """Return the calling user."""
     return caller().user
 
 
@@ -98,7 +98,7 @@ def actor() -> Actor:
 
 
 def show_allowance(response: Response) -> Response:
-    """Say in the headers how many requests are left."""
+    """Set the rate-limit headers."""
     allowance: rate_limits.Allowance | None = g.get("allowance")
     if allowance is not None:
         response.headers["RateLimit-Limit"] = str(allowance.limit)
@@ -142,7 +142,7 @@ def _by_login(token: str) -> Caller:
 
 
 def _note_use(caller: Caller) -> None:
-    """Write down now and then that a login or key is in use, in a transaction of its own."""
+    """Update the last use of a login or key, at most once per interval, in its own transaction."""
     if caller.login and logins.is_stale(caller.login):
         with context.transaction() as session:
             logins.touch(session, caller.login, actor=actor())

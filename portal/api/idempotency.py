@@ -11,28 +11,28 @@ from models.services.crypto.encryption import DecryptionError
 from models.services.errors import IdempotencyKeyReused
 from models.services.idempotency import StoredReply
 from portal.api import authentication
-from portal.api.responses import Unfit
+from portal.api.responses import InvalidRequest
 from portal.api.schemas.common import Schema, Text
 from portal.request import context
 from portal.request.error_pages import ApiError
 
 
 class OnceHeader(Schema):
-    """The header that makes a request safe to send again."""
+    """The header that makes a request safe to repeat."""
 
     key: Text | None = Field(
         None,
         alias="Idempotency-Key",
         min_length=1,
         max_length=idempotency.LONGEST_KEY,
-        description="Your name for this request, such as a UUID; sent again within 24 hours it gets the same answer.",
+        description="Your id of this request, such as a UUID; repeated within 24 hours, it gets the same response.",
     )
 
 
 def once(
     header: OnceHeader, body: BaseModel | None, work: Callable[[Session], BaseModel], *, status: int = 200
 ) -> Response:
-    """Do `work` in a transaction and answer with what it returns, or with what it returned under this key before."""
+    """Run `work` in a transaction and respond with its result, or with the stored result of this key."""
     with context.transaction() as session:
         if header.key is None:
             return _reply(StoredReply(status, work(session).model_dump_json()))
@@ -41,9 +41,11 @@ def once(
         try:
             claimed = idempotency.claim(session, authentication.user(), header.key, asked, context.settings())
         except IdempotencyKeyReused as error:
-            raise Unfit(("header", "Idempotency-Key"), messages.error_text(error), "key_reused", error.code) from None
+            raise InvalidRequest(
+                ("header", "Idempotency-Key"), messages.error_text(error), "key_reused", error.code
+            ) from None
         except DecryptionError:
-            # The portal's secret key was replaced since; what was done is done once all the same.
+            # The portal's secret key was replaced since; the request is not repeated all the same.
             raise ApiError(409, "reply_unreadable") from None
         if isinstance(claimed, StoredReply):
             return _reply(claimed, replayed=True)

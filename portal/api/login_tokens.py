@@ -1,4 +1,4 @@
-"""The API's login tokens: JWTs whose `jti` names a row in `logins`, so that each can be ended before its time."""
+"""Login tokens of the API: JWTs whose `jti` is a row in `logins`, so that each can be ended early."""
 
 import hashlib
 import hmac
@@ -21,14 +21,14 @@ _CLAIMS = ["sub", "username", "iat", "exp", "jti"]
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a token of ours names."""
+    """User and login of a token."""
 
     user_id: uuid.UUID
     login_id: uuid.UUID
 
 
 def issue(portal: Portal, user: User, login: Login) -> str:
-    """Return a signed token for a login that has just begun."""
+    """Return a signed token for a new login."""
     claims = {
         "sub": str(user.id),
         "username": user.username,
@@ -40,9 +40,9 @@ def issue(portal: Portal, user: User, login: Login) -> str:
 
 
 def named_by(portal: Portal, token: str) -> Named | None:
-    """Return what a token names; None for one that is not ours, not whole, or too old."""
+    """Return user and login of a token; None if it is invalid or expired."""
     try:
-        # PyJWT would look at the system's clock; the time is checked below, by ours.
+        # PyJWT would use the system's clock; the time is checked below with ours.
         options: Options = {"require": _CLAIMS, "verify_exp": False, "verify_iat": False}
         claims = jwt.decode(token, _key(portal), [ALGORITHM], options=options)
         named = Named(uuid.UUID(claims["sub"]), uuid.UUID(claims["jti"]))
@@ -53,5 +53,5 @@ def named_by(portal: Portal, token: str) -> Named | None:
 
 
 def _key(portal: Portal) -> bytes:
-    """The portal's cookies are signed with another key made from the same secret, so neither passes for the other."""
+    """Return the signing key; it differs from that of the portal's cookies, so that neither is valid as the other."""
     return hmac.digest(portal.secret_key.get_secret_value().encode(), b"zenzefi api login tokens", hashlib.sha256)

@@ -16,18 +16,18 @@ from portal.api.schemas.common import Envelope
 
 
 class Json(DefaultJSONProvider):
-    """Flask's way with JSON; what is nested more deeply than Python reads is no JSON for us."""
+    """Flask's JSON provider; nesting deeper than Python can read is a ValueError."""
 
     def loads(self, s: str | bytes, **more: Any) -> Any:
-        """Read a text. Raises ValueError."""
+        """Parse JSON. Raises ValueError."""
         try:
             return super().loads(s, **more)
         except RecursionError:
             raise ValueError("nested too deeply") from None
 
 
-class Unfit(Exception):
-    """A request that does not fit; `where` names the part of it, as in `("body", "password")`."""
+class InvalidRequest(Exception):
+    """A request with an invalid value; `where` is its location, as in `("body", "password")`."""
 
     def __init__(self, where: tuple[str, ...], message: str, kind: str = "value_error", code: str = "") -> None:
         super().__init__(message)
@@ -37,18 +37,18 @@ class Unfit(Exception):
 
 
 def refuse_unreadable_body() -> None:
-    """Say of a body that is there and is no JSON that it is none.
+    """Refuse a body that is not JSON.
 
-    flask-openapi3 takes it for one that is not there, and a purchase that needs no body would be made all the same.
+    flask-openapi3 treats it as missing, so that a purchase that needs no body would be made all the same.
     """
     if not request.get_data():
         return
     if not request.is_json:
-        raise Unfit(("body",), "Send JSON, with the header Content-Type: application/json", "json_invalid")
+        raise InvalidRequest(("body",), "Send JSON, with the header Content-Type: application/json", "json_invalid")
     try:
         request.get_json()
     except BadRequest:
-        raise Unfit(("body",), "This is not JSON", "json_invalid") from None
+        raise InvalidRequest(("body",), "This is not JSON", "json_invalid") from None
 
 
 def reply(model: BaseModel, status: int = 200) -> Response:
@@ -63,9 +63,9 @@ def envelope[Row, Item](kind: type[Envelope[Item]], page: Page[Row], write: Call
 
 
 def on_validation_error(error: ValidationError) -> Response:
-    """Return what pydantic refused; the model's name says whether it read the path, the query, headers or the body."""
+    """Return pydantic's errors as 422; the model's name tells path, query, headers and body apart."""
     where = next((word.lower() for word in ("Path", "Query", "Header") if error.title.endswith(word)), "body")
-    return faults(
+    return validation_errors(
         [
             ((where, *map(str, fault["loc"])), fault["msg"], fault["type"], fault["type"])
             for fault in error.errors(include_input=False)
@@ -73,13 +73,13 @@ def on_validation_error(error: ValidationError) -> Response:
     )
 
 
-def on_unfit(error: Unfit) -> Response:
-    """Return what we refused ourselves, in the same shape."""
-    return faults([(error.where, str(error), error.kind, error.code)])
+def on_invalid_request(error: InvalidRequest) -> Response:
+    """Return an InvalidRequest as 422, in the format of pydantic's errors."""
+    return validation_errors([(error.where, str(error), error.kind, error.code)])
 
 
-def faults(found: Sequence[tuple[Sequence[str], str, str, str]]) -> Response:
-    """Return 422 with location, message, type and code of each fault."""
+def validation_errors(found: Sequence[tuple[Sequence[str], str, str, str]]) -> Response:
+    """Return 422 with location, message, type and code of each error."""
     detail = [{"loc": list(loc), "msg": message, "type": kind, "code": code} for loc, message, kind, code in found]
     response = jsonify(detail=detail, code="invalid_request")
     response.status_code = 422
@@ -87,16 +87,16 @@ def faults(found: Sequence[tuple[Sequence[str], str, str, str]]) -> Response:
 
 
 @contextmanager
-def unfit_body(only: str | None = None, **names: str) -> Iterator[None]:
-    """Let a value that a service refuses be a fault of the body; `names` translate the service's words for fields.
+def body_errors(only: str | None = None, **names: str) -> Iterator[None]:
+    """Report InvalidInput from a service as a 422 of the body; `names` maps the service's fields to those of the body.
 
-    With `only` that is so for one field, and the others are refused in their own way.
+    With `only`, errors of other fields are raised unchanged.
     """
     try:
         yield
     except InvalidInput as error:
         if only is not None and error.field != only:
             raise
-        raise Unfit(
+        raise InvalidRequest(
             ("body", names.get(error.field, error.field)), messages.error_text(error), code=error.code
         ) from error

@@ -1,4 +1,4 @@
-"""The words for what an audit row tells beyond its action: names and values as an admin reads them."""
+"""Labels of an audit entry's details: names, amounts, durations and codes in the reader's language."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,12 +10,13 @@ from flask_babel import lazy_gettext as _
 from models.api_keys import KeyScope
 from models.audit import AuditAction, AuditEntry
 from models.logins import LoginKind
+from models.services import message_catalogue
 from portal.i18n import ngettext
 from portal.presentation import formatting, job_names, labels, setting_labels
 
 _NOTHING = "\u2013"
-# In the order in which they are shown: JSONB keeps none.
-# tests/audit_coverage.py holds this over all tests: a service that records another name needs a label here.
+# In the order in which they are shown, since JSONB has none. tests/audit_coverage.py checks that every recorded name is
+# here.
 NAMES = {
     "key": _("setting"),
     "target": _("inspection"),
@@ -62,26 +63,31 @@ NAMES = {
     "event": _("event"),
     "note": _("note"),
     "reason": _("reason"),
+    "cause": _("reason"),
 }
-_ORDER = {name: place for place, name in enumerate(NAMES)}
-# Values that are one of a few.
+_ORDER = {name: position for position, name in enumerate(NAMES)}
+# Values that are codes.
 _CHANGES = {
     "added": _("added"),
     "changed": _("altered"),
     "removed": _("removed"),
-    "secret replaced": _("secret rotated"),
-    "switched on": _("enabled"),
-    "switched off": _("switched off"),
-    "disabled after failures": _("disabled after failures"),
+    "secret_replaced": _("secret rotated"),
+    "switched_on": _("enabled"),
+    "switched_off": _("disabled"),
+    "disabled_after_failures": _("disabled after failures"),
 }
+# Entries of former versions have these with spaces; the hash chain does not allow a migration.
+_CHANGES |= {code.replace("_", " "): label for code, label in _CHANGES.items()}
 _KEY_SCOPES = {KeyScope.READ: _("read"), KeyScope.BUY: _("read and write"), KeyScope.ADMIN: _("admin area")}
 _STOPPED = {
     "balance": _("insufficient balance"),
     "disabled": _("account disabled"),
     "late": _("too late"),
     "not_for_sale": _("duration no longer sold"),
+    "price": _("the price has risen"),
 }
-_KNOWN: Mapping[str, Mapping[Any, object]] = {
+_LABELS: Mapping[str, Mapping[Any, object]] = {
+    "cause": {cause: _(text) for cause, text in message_catalogue.REVERSAL_CAUSES.items()},
     "change": _CHANGES,
     "job": job_names.JOBS,
     "kind": {LoginKind.PAGE: _("browser"), LoginKind.API: _("API")},
@@ -94,18 +100,18 @@ _KNOWN: Mapping[str, Mapping[Any, object]] = {
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """One fact of a row; `name` is as it was recorded."""
+    """One detail of an entry; `name` is as recorded, `label` and `value` are for the reader."""
 
     name: str
-    words: str
+    label: str
     value: str
 
 
 def details(entry: AuditEntry) -> list[Detail]:
-    """Return what a row tells; a name without words stays as it is, and so does a value of another shape."""
-    told = [(name, value) for name, value in entry.details.items() if value is not None]
-    told.sort(key=lambda fact: _ORDER.get(fact[0], len(_ORDER)))
-    return [Detail(name, _name(name), _value(entry, name, value)) for name, value in told]
+    """Return the details of an entry; unknown names and values of an unexpected type are shown as they are."""
+    found = [(name, value) for name, value in entry.details.items() if value is not None]
+    found.sort(key=lambda detail: _ORDER.get(detail[0], len(_ORDER)))
+    return [Detail(name, _name(name), _value(entry, name, value)) for name, value in found]
 
 
 def _name(name: str) -> str:
@@ -116,13 +122,13 @@ def _value(entry: AuditEntry, name: str, value: object) -> str:
     if isinstance(value, bool) and entry.action is not AuditAction.SETTING_CHANGED:
         return str(_("yes") if value else _("no"))
     try:
-        written = _WRITERS[name](value) if name in _WRITERS else _known(entry, name, value)
+        text = _FORMATS[name](value) if name in _FORMATS else _label(entry, name, value)
     except (ArithmeticError, TypeError, ValueError):
-        written = str(value)
-    return written or _NOTHING
+        text = str(value)
+    return text or _NOTHING
 
 
-def _known(entry: AuditEntry, name: str, value: object) -> str:
+def _label(entry: AuditEntry, name: str, value: object) -> str:
     match entry.action, name:
         case AuditAction.SETTING_CHANGED, "key":
             return str(setting_labels.SETTINGS[str(value)][0]) if value in setting_labels.SETTINGS else str(value)
@@ -130,7 +136,9 @@ def _known(entry: AuditEntry, name: str, value: object) -> str:
             return setting_labels.setting_value(value, str(entry.details.get("key")))
         case AuditAction.TOKEN_RENEWAL_STOPPED, "reason":
             return str(_STOPPED.get(str(value), value))
-    return str(_KNOWN.get(name, {}).get(value, value))
+        case AuditAction.TOKEN_PAUSED, "reason":
+            return str(_("debt") if value == "debt" else value)
+    return str(_LABELS.get(name, {}).get(value, value))
 
 
 def _znc(value: Any) -> str:
@@ -161,7 +169,7 @@ def _minutes(value: Any) -> str:
     return formatting.span(60 * int(value))
 
 
-_WRITERS: Mapping[str, Callable[[Any], str]] = {
+_FORMATS: Mapping[str, Callable[[Any], str]] = {
     "amount": _znc,
     "amount_rub": _rub,
     "amount_znc": _znc,

@@ -93,12 +93,12 @@ CODES = {
 
 
 class ApiError(Exception):
-    """The API refuses a request before a service is called; `detail` replaces the text that belongs to the code."""
+    """The API refuses a request before a service is called; `detail` replaces the message of the code."""
 
     def __init__(self, status: int, code: str, detail: str | None = None, **params: object) -> None:
         super().__init__(code)
         self.status, self.code = status, code
-        self.detail = detail or messages.api_error_text(code, **params)
+        self.detail = detail or messages.code_text(code, params)
 
 
 def init_app(app: Flask) -> None:

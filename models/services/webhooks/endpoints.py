@@ -87,7 +87,7 @@ def replace_secret(session: Session, endpoint: WebhookEndpoint, *, seen: int, se
     secret = signing.new_secret()
     endpoint.secret = _encrypted(secret, endpoint.id, settings)
     endpoint.generation += 1
-    _record(session, endpoint, actor, change="secret replaced")
+    _record(session, endpoint, actor, change="secret_replaced")
     return signing.mask_secret(secret)
 
 
@@ -109,14 +109,14 @@ def set_enabled(session: Session, endpoint: WebhookEndpoint, *, on: bool, actor:
         endpoint.failures, endpoint.rests_until = 0, None
         if not on:
             _fail_pending(session, endpoint)
-        _record(session, endpoint, actor, change="switched on" if on else "switched off")
+        _record(session, endpoint, actor, change="switched_on" if on else "switched_off")
 
 
 def disable(session: Session, endpoint: WebhookEndpoint) -> None:
     """Disable an endpoint that has failed for too long, and notify its owner."""
     endpoint.enabled, endpoint.disabled_at = False, clock.now()
     _fail_pending(session, endpoint)
-    _record(session, endpoint, PLATFORM, change="disabled after failures")
+    _record(session, endpoint, PLATFORM, change="disabled_after_failures")
     outbox.enqueue_mail(
         session,
         "webhook_disabled",

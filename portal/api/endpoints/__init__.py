@@ -1,1 +1,1 @@
-"""The endpoints of the JSON API, one module for each subject."""
+"""Endpoints of the JSON API, one module for each subject."""

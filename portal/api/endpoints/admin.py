@@ -13,14 +13,14 @@ from models.services.tokens import revocation
 from portal.api import authentication
 from portal.api.openapi.blueprints import blueprint as make_blueprint
 from portal.api.openapi.document import documented
-from portal.api.responses import envelope, reply, unfit_body
+from portal.api.responses import body_errors, envelope, reply
 from portal.api.schemas import admin as schemas
 from portal.api.schemas import tokens as token_schemas
 from portal.request import context
 
-blueprint = make_blueprint("admin", "The office, for admins.")
+blueprint = make_blueprint("admin", "Admin endpoints.")
 
-SENT = "Not enough permissions"
+FORBIDDEN = "admin_role_required"
 
 
 @blueprint.get(
@@ -29,7 +29,7 @@ SENT = "Not enough permissions"
         200,
         schemas.AdminUsers,
         example={"items": [schemas.ADMIN_USER_EXAMPLE], "total": 1, "limit": 50, "offset": 0},
-        errors={403: SENT},
+        errors={403: FORBIDDEN},
     ),
 )
 @authentication.needs(KeyScope.ADMIN)
@@ -48,17 +48,17 @@ def user_list(query: schemas.UsersQuery) -> Response:
         200,
         schemas.AdminUser,
         example=schemas.ADMIN_USER_EXAMPLE,
-        errors={403: SENT, 404: "User not found.", 409: "The last admin cannot be removed."},
+        errors={403: FORBIDDEN, 404: "user_not_found", 409: "last_superuser"},
     ),
 )
 @authentication.needs(KeyScope.ADMIN)
 def change_user(path: schemas.UserPath, body: schemas.UserChanges) -> Response:
     """Change a user.
 
-    `currency_balance` is what the wallet shall hold; the difference to what it holds at that instant is booked as an
+    `currency_balance` is the new balance; the difference from the current balance is booked as an
     adjustment, with the reason.
     """
-    with unfit_body(amount="currency_balance"), context.transaction() as session:
+    with body_errors(amount="currency_balance"), context.transaction() as session:
         user = users.by_id(session, path.user_id)
         if body.is_superuser is not None:
             roles.set_superuser(session, user.id, superuser=body.is_superuser, actor=authentication.actor())
@@ -78,7 +78,7 @@ def change_user(path: schemas.UserPath, body: schemas.UserChanges) -> Response:
         200,
         schemas.AdminTokens,
         example={"items": [token_schemas.TOKEN_EXAMPLE], "total": 1, "limit": 50, "offset": 0},
-        errors={403: SENT},
+        errors={403: FORBIDDEN},
     ),
 )
 @authentication.needs(KeyScope.ADMIN)
@@ -100,7 +100,7 @@ def token_list(query: schemas.TokensQuery) -> Response:
         200,
         schemas.ForceRevoked,
         example=schemas.FORCE_REVOKED_EXAMPLE,
-        errors={403: SENT, 404: "Token not found."},
+        errors={403: FORBIDDEN, 404: "token_not_found"},
     ),
 )
 @authentication.needs(KeyScope.ADMIN)
@@ -121,12 +121,12 @@ def force_revoke(path: token_schemas.TokenPath, query: schemas.RevokeQuery) -> R
         200,
         schemas.AuditLog,
         example={"items": [schemas.AUDIT_EXAMPLE], "total": 1, "limit": 50, "offset": 0},
-        errors={403: SENT},
+        errors={403: FORBIDDEN},
     ),
 )
 @authentication.needs(KeyScope.ADMIN)
 def audit_log(query: schemas.AuditQuery) -> Response:
-    """Return what happened, newest first."""
+    """Return audit log entries, newest first."""
     page = audit_log_module.entries(
         context.session(),
         user_id=query.user_id,

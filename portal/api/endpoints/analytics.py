@@ -1,4 +1,4 @@
-"""Figures, for users of what is theirs, for admins of everything."""
+"""API endpoints for usage statistics: a user's own, and for admins those of the whole shop."""
 
 from flask import Response
 
@@ -12,13 +12,13 @@ from portal.api.responses import reply
 from portal.api.schemas import analytics as schemas
 from portal.request import context
 
-blueprint = make_blueprint("analytics", "Figures.")
+blueprint = make_blueprint("analytics", "Usage statistics.")
 
 
 @blueprint.get("/usage", **documented(200, schemas.Usage, example=schemas.USAGE_EXAMPLE))
 @authentication.needs(KeyScope.READ)
 def of_me(query: schemas.UsageQuery) -> Response:
-    """Return what I used: in all, and day by day."""
+    """Return the caller's usage, in total and by day."""
     user, days = authentication.user(), usage.DAYS[query.period]
     zone = time_zones.zone_of(user.time_zone)
     whole = usage.total(context.session(), user_id=user.id, last_days=days, zone=zone)
@@ -38,7 +38,7 @@ def of_me(query: schemas.UsageQuery) -> Response:
 )
 @authentication.needs(KeyScope.ADMIN)
 def of_all() -> Response:
-    """Return the figures of the whole shop, as an admin."""
+    """Return statistics of the whole shop, for admins."""
     totals = overview.totals(context.session())
     shop = overview.shop_overview(context.session())
     return reply(

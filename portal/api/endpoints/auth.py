@@ -1,4 +1,4 @@
-"""Registering and logging in through the API."""
+"""API endpoints for registration and login."""
 
 import re
 from contextlib import nullcontext
@@ -12,7 +12,7 @@ from models.services.errors import AccountDisabled, LoginFailed, OtpInvalid, Otp
 from portal.api import authentication, login_tokens
 from portal.api.openapi.blueprints import blueprint as make_blueprint
 from portal.api.openapi.document import documented
-from portal.api.responses import reply, unfit_body
+from portal.api.responses import body_errors, reply
 from portal.api.schemas import auth as schemas
 from portal.api.schemas.users import USER_EXAMPLE, User
 from portal.i18n import wanted_language
@@ -27,7 +27,7 @@ blueprint: APIBlueprint = make_blueprint("auth", "Accounts and logins.")
 
 @blueprint.after_request
 def show_auth_allowance(response: Response) -> Response:
-    """Say how many more failures, or registrations, are free. Runs before the blueprint's own `show_allowance`."""
+    """Set the headers for remaining failed logins or registrations, before the blueprint's `show_allowance`."""
     g.allowance = login_limits.allowance()
     return response
 
@@ -38,19 +38,19 @@ def show_auth_allowance(response: Response) -> Response:
         201,
         User,
         example=USER_EXAMPLE,
-        errors={400: "This e-mail address already has an account."},
+        errors={400: "email_taken"},
         is_open=True,
     ),
 )
 @authentication.open_to_all
 def register(query: schemas.RegisterQuery, body: schemas.Register) -> Response:
-    """Make an account.
+    """Create an account.
 
-    Where the shop sends mail, the address is confirmed by the link in one before the first login. An IP address may
-    make 5 accounts an hour; a request that is refused does not count, except for an e-mail address that is taken.
-    Mails are in the language of `Accept-Language`, English or Russian.
+    Where the shop sends e-mail, the address must be confirmed by an e-mailed link before the first login. An IP address
+    may create 5 accounts an hour; refused requests do not count, except for a taken e-mail address.
+    E-mails are in the language of `Accept-Language`, English or Russian.
     """
-    with unfit_body(only="password"), login_limits.registration(), context.transaction() as session:
+    with body_errors(only="password"), login_limits.registration(), context.transaction() as session:
         user = email_flows.register(
             session,
             settings=context.frozen_settings(),
@@ -73,7 +73,7 @@ def register(query: schemas.RegisterQuery, body: schemas.Register) -> Response:
         200,
         schemas.LoginToken,
         example=schemas.TOKEN_EXAMPLE,
-        errors={401: "Incorrect e-mail address or password.", 403: "This account is disabled."},
+        errors={401: "login_failed", 403: "account_disabled"},
         is_open=True,
     ),
 )
@@ -81,11 +81,11 @@ def register(query: schemas.RegisterQuery, body: schemas.Register) -> Response:
 def login(body: schemas.Credentials) -> Response:
     """Log in, for 60 minutes.
 
-    The login stands in the portal's list of logins and can be ended there. With two-factor login on, the answer is
-    401 with `otp_required` until the code is sent as `otp`. After five failures in an hour there is a wait, which
-    doubles with each further one; a login that succeeds costs nothing. While others fail to log in to the account, a
-    login from an address that it was never used from is 401 with `proof_needed`, where the shop sends mail: a link
-    comes by mail, and once it was followed in a browser at the same address, the login succeeds.
+    The login is listed in the portal and can be ended there. With two-factor login on, the response is
+    401 with `otp_required` until the code is sent as `otp`. After five failures in an hour there is a delay, which
+    doubles with each further one; successful logins are not limited. While others fail to log in to the account, a
+    login from an unknown address is 401 with `proof_needed`, where the shop sends e-mail: once the e-mailed link
+    was opened in a browser at the same address, the login succeeds.
     """
     try:
         with login_limits.login_attempt(body.email) as attempt, context.transaction() as session:
@@ -121,5 +121,5 @@ def login(body: schemas.Credentials) -> Response:
 
 
 def _program() -> str:
-    """Return what a program is known by, since it keeps no cookies: what it calls itself, whatever its version."""
+    """Return the identity of a client program, since it has no cookies: its User-Agent without version numbers."""
     return f"api:{_DIGITS.sub('', request.user_agent.string)}"

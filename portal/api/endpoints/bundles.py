@@ -1,4 +1,4 @@
-"""Several tokens at once: buying them, and, for admins, offering them."""
+"""API endpoints for bundles: purchase, and for admins creation and changes."""
 
 import uuid
 
@@ -18,9 +18,9 @@ from portal.api.schemas import bundles as schemas
 from portal.api.schemas import tokens as token_schemas
 from portal.request import context
 
-blueprint = make_blueprint("bundles", "Several tokens at once, for less.")
+blueprint = make_blueprint("bundles", "Bundles: several tokens at a discount.")
 
-NO_SUCH = {404: "Bundle not found."}
+NO_SUCH = {404: "bundle_not_found"}
 
 
 @blueprint.get(
@@ -33,7 +33,7 @@ NO_SUCH = {404: "Bundle not found."}
 )
 @authentication.needs(KeyScope.READ)
 def listing(query: schemas.BundlesQuery) -> Response:
-    """Return the bundles that are for sale, newest first."""
+    """Return bundles for sale, newest first."""
     page = bundles.offers(context.session(), context.settings(), limit=query.limit, offset=query.offset)
     return envelope(schemas.Bundles, page, _written)
 
@@ -41,7 +41,7 @@ def listing(query: schemas.BundlesQuery) -> Response:
 @blueprint.get("/<uuid:bundle_id>", **documented(200, schemas.Bundle, example=schemas.BUNDLE_EXAMPLE, errors=NO_SUCH))
 @authentication.needs(KeyScope.READ)
 def detail(path: schemas.BundlePath) -> Response:
-    """Return a bundle that is for sale."""
+    """Return a bundle for sale."""
     return reply(_written(bundles.find_offered(context.session(), path.bundle_id)))
 
 
@@ -53,8 +53,8 @@ def detail(path: schemas.BundlePath) -> Response:
         example=schemas.SALE_EXAMPLE,
         errors={
             **NO_SUCH,
-            402: "Insufficient balance: 81.00 ZNC required.",
-            409: "A request with this Idempotency-Key is being carried out.",
+            402: "insufficient_funds",
+            409: "idempotent_request_in_progress",
         },
     ),
 )
@@ -62,7 +62,7 @@ def detail(path: schemas.BundlePath) -> Response:
 def purchase(header: OnceHeader, path: schemas.BundlePath, body: schemas.BundlePurchase) -> Response:
     """Buy a bundle.
 
-    The reply is the only one that ever shows the secrets of its tokens.
+    Only this response contains the secrets of its tokens.
     """
 
     def buy(session: Session) -> schemas.SoldBundle:
@@ -88,11 +88,11 @@ def purchase(header: OnceHeader, path: schemas.BundlePath, body: schemas.BundleP
 
 @blueprint.post(
     "/",
-    **documented(201, schemas.Bundle, example=schemas.BUNDLE_EXAMPLE, errors={400: "This duration is not available."}),
+    **documented(201, schemas.Bundle, example=schemas.BUNDLE_EXAMPLE, errors={400: "duration_unavailable"}),
 )
 @authentication.needs(KeyScope.ADMIN)
 def create(body: schemas.NewBundle) -> Response:
-    """Offer a bundle, as an admin."""
+    """Create a bundle, as an admin."""
     with context.transaction() as session:
         values = body.model_dump()
         made = bundles.save(session, None, **values, settings=context.settings(), actor=authentication.actor())
@@ -105,12 +105,12 @@ def create(body: schemas.NewBundle) -> Response:
         200,
         schemas.Bundle,
         example=schemas.BUNDLE_EXAMPLE,
-        errors={**NO_SUCH, 400: "This duration is not available."},
+        errors={**NO_SUCH, 400: "duration_unavailable"},
     ),
 )
 @authentication.needs(KeyScope.ADMIN)
 def change(path: schemas.BundlePath, body: schemas.BundleChanges) -> Response:
-    """Change a bundle for its next buyers, as an admin; what was sold stays as it was."""
+    """Change a bundle for future sales, as an admin."""
     changes = body.model_dump(exclude_none=True)
     active = changes.pop("is_active", None)
     with context.transaction() as session:
@@ -122,7 +122,7 @@ def change(path: schemas.BundlePath, body: schemas.BundleChanges) -> Response:
         if active is not None:
             bundles.set_active(session, bundle.id, active=active, actor=authentication.actor())
         session.refresh(bundle)
-        # Within the transaction: a price that cannot be told refuses the whole change.
+        # Within the transaction: without a valid price the whole change is refused.
         written = _written(bundle)
     return reply(written)
 
@@ -130,7 +130,7 @@ def change(path: schemas.BundlePath, body: schemas.BundleChanges) -> Response:
 @blueprint.delete("/<uuid:bundle_id>", **documented(204, None, errors=NO_SUCH))
 @authentication.needs(KeyScope.ADMIN)
 def withdraw(path: schemas.BundlePath) -> Response:
-    """Withdraw a bundle, as an admin; its sales stay, and `is_active` offers it again."""
+    """Withdraw a bundle from sale, as an admin; `is_active` offers it again."""
     with context.transaction() as session:
         bundles.set_active(session, path.bundle_id, active=False, actor=authentication.actor())
     return Response(status=204)

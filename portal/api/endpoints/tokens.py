@@ -1,4 +1,4 @@
-"""Buying, listing and revoking access tokens."""
+"""API endpoints for access tokens: purchase, list and revocation."""
 
 from flask import Response
 from sqlalchemy.orm import Session
@@ -27,9 +27,9 @@ blueprint = make_blueprint("tokens", "Access tokens.")
         schemas.Token,
         example=schemas.SOLD_EXAMPLE,
         errors={
-            400: "This duration is not available.",
-            402: "Insufficient balance: 18.00 ZNC required.",
-            409: "A request with this Idempotency-Key is being carried out.",
+            400: "duration_unavailable",
+            402: "insufficient_funds",
+            409: "idempotent_request_in_progress",
         },
     ),
 )
@@ -37,7 +37,7 @@ blueprint = make_blueprint("tokens", "Access tokens.")
 def purchase(header: OnceHeader, body: schemas.Purchase) -> Response:
     """Buy a token.
 
-    The reply is the only one that ever shows the token's secret.
+    Only this response contains the token's secret.
     """
 
     def buy(session: Session) -> schemas.Token:
@@ -59,7 +59,7 @@ def purchase(header: OnceHeader, body: schemas.Purchase) -> Response:
 @blueprint.get("/my-tokens", **documented(200, schemas.Tokens, example=[schemas.TOKEN_EXAMPLE]))
 @authentication.needs(KeyScope.READ)
 def my_tokens(query: schemas.MineQuery) -> Response:
-    """Return my tokens, newest first, as an array; `token` is masked."""
+    """Return the caller's tokens, newest first, as an array; `token` is masked."""
     page = token_queries.of_user(
         context.session(),
         authentication.user().id,
@@ -72,13 +72,13 @@ def my_tokens(query: schemas.MineQuery) -> Response:
 
 @blueprint.delete(
     "/<uuid:token_id>",
-    **documented(200, schemas.Revoked, example=schemas.REVOKED_EXAMPLE, errors={404: "Token not found."}),
+    **documented(200, schemas.Revoked, example=schemas.REVOKED_EXAMPLE, errors={404: "token_not_found"}),
 )
 @authentication.needs(KeyScope.BUY)
 def revoke(path: schemas.TokenPath) -> Response:
-    """Revoke a token and get its unused time back as money.
+    """Revoke a token and refund its unused time to the wallet.
 
-    A token that is revoked already or has expired is not found.
+    A revoked or expired token is not found.
     """
     try:
         with context.transaction() as session:

@@ -1,4 +1,4 @@
-"""One's own account."""
+"""The caller's account."""
 
 from contextlib import nullcontext
 
@@ -11,12 +11,12 @@ from models.services.promotions import referrals
 from portal.api import authentication
 from portal.api.openapi.blueprints import blueprint as make_blueprint
 from portal.api.openapi.document import documented
-from portal.api.responses import reply, unfit_body
+from portal.api.responses import body_errors, reply
 from portal.api.schemas import users as schemas
 from portal.request import context, login_limits
 from portal.request.safe_redirects import own_address
 
-blueprint = make_blueprint("users", "One's own account.")
+blueprint = make_blueprint("users", "The caller's account.")
 
 
 @blueprint.get("/me", **documented(200, schemas.User, example=schemas.USER_EXAMPLE, validates=False))
@@ -29,15 +29,15 @@ def me() -> Response:
 @blueprint.patch("/me", **documented(200, schemas.User, example=schemas.USER_EXAMPLE))
 @authentication.needs(KeyScope.BUY, login_only=True)
 def change_me(body: schemas.Changes) -> Response:
-    """Change my name, my time zone or my password.
+    """Change the caller's name, time zone or password.
 
-    A new password needs `current_password` and ends every other login; this one goes on. A wrong `current_password`
+    A new password needs `current_password` and ends every other login, not this one. A wrong `current_password`
     counts as a failed login.
     """
     user = authentication.user()
     login = authentication.caller().login
     proof = login_limits.proof_attempt(login.id) if login and body.password is not None else nullcontext()
-    with unfit_body(new_password="password"), proof, context.transaction() as session:  # noqa: S106 - names of fields
+    with body_errors(new_password="password"), proof, context.transaction() as session:  # noqa: S106 - names of fields
         if "full_name" in body.model_fields_set:
             users.set_full_name(session, user, body.full_name or "", actor=authentication.actor())
         if body.time_zone is not None:
@@ -60,7 +60,7 @@ def change_me(body: schemas.Changes) -> Response:
 )
 @authentication.needs(KeyScope.READ)
 def my_referrals() -> Response:
-    """Return what my invitations have come to, with the newest 100 of whom I brought."""
+    """Return a summary of the caller's referrals, with the newest 100 referred users."""
     user = authentication.user()
     figures = referrals.totals(context.session(), user)
     page = referrals.list_referred_users(context.session(), user, limit=MAX_LIMIT, offset=0)

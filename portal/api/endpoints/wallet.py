@@ -1,4 +1,4 @@
-"""The wallet, and paying into it."""
+"""API endpoints for the wallet: balance, transactions and top-ups."""
 
 import uuid
 
@@ -13,12 +13,12 @@ from portal.api import authentication
 from portal.api.idempotency import OnceHeader, once
 from portal.api.openapi.blueprints import blueprint as make_blueprint
 from portal.api.openapi.document import documented
-from portal.api.responses import Unfit, envelope, reply, unfit_body
+from portal.api.responses import InvalidRequest, body_errors, envelope, reply
 from portal.api.schemas import wallet as schemas
 from portal.request import context
 from portal.request.safe_redirects import return_path
 
-blueprint = make_blueprint("currency", "The wallet.")
+blueprint = make_blueprint("currency", "Wallet: balance, top-ups and transactions.")
 
 
 @blueprint.get(
@@ -26,7 +26,7 @@ blueprint = make_blueprint("currency", "The wallet.")
 )
 @authentication.needs(KeyScope.READ)
 def balance() -> Response:
-    """Return what is in my wallet."""
+    """Return the balance of the caller's wallet."""
     return reply(schemas.Balance(balance=transfers.wallet_of(context.session(), authentication.user().id).balance))
 
 
@@ -40,7 +40,7 @@ def balance() -> Response:
 )
 @authentication.needs(KeyScope.READ)
 def transactions(query: schemas.TransactionsQuery) -> Response:
-    """Return what moved in my wallet, newest first."""
+    """Return transactions of the caller's wallet, newest first."""
     wallet = transfers.wallet_of(context.session(), authentication.user().id)
     page = transfers.transactions(
         context.session(), wallet, kind=query.transaction_type, limit=query.limit, offset=query.offset
@@ -54,24 +54,26 @@ def transactions(query: schemas.TransactionsQuery) -> Response:
         201,
         schemas.Started,
         example=schemas.STARTED_EXAMPLE,
-        errors={409: "A request with this Idempotency-Key is in progress.", 502: ""},
+        errors={409: "idempotent_request_in_progress", 502: ""},
     ),
 )
 @authentication.needs(KeyScope.BUY)
 def top_up(header: OnceHeader, body: schemas.TopUp) -> Response:
-    """Start a payment; the buyer pays at `payment_url`, and the wallet is credited when the provider says so."""
+    """Start a payment; the buyer pays at `payment_url`, and the wallet is credited when the provider confirms it."""
     settings = context.settings()
     provider = body.provider or next(iter(settings.payments.providers), "")
     if provider not in settings.payments.providers:
-        raise Unfit(("body", "provider"), "no such payment provider is switched on")
+        raise InvalidRequest(("body", "provider"), "no such payment provider is switched on")
     payment_id = uuid.uuid4()
     usual = url_for("wallet.payment", payment_id=payment_id)
     return_url = return_path(body.return_url or usual)
     if return_url is None:
-        raise Unfit(("body", "return_url"), "must be a path of the portal, or lead to one of its return_origins")
+        raise InvalidRequest(
+            ("body", "return_url"), "must be a path of the portal, or lead to one of its return_origins"
+        )
 
     def start(session: Session) -> schemas.Started:
-        with unfit_body(amount="amount_znc"):
+        with body_errors(amount="amount_znc"):
             started = topups.start(
                 session,
                 authentication.user(),

@@ -1,4 +1,4 @@
-"""How every blueprint of the API is made: guarded, and outside the pages' CSRF check."""
+"""Blueprints of the API: guarded by authentication, and exempt from the CSRF check of pages."""
 
 from flask_openapi3 import APIBlueprint
 
@@ -23,7 +23,7 @@ def blueprint(name: str, about: str, *, prefix: str | None = None) -> APIBluepri
     made.before_request(authentication.admit)
     made.before_request(refuse_unreadable_body)
     made.after_request(authentication.show_allowance)
-    # No endpoint takes the portal's cookie for a proof of anything, so no foreign page can use it.
+    # No endpoint accepts the portal's cookie, so a foreign page cannot use it.
     csrf.exempt(made)
     return made
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document, and two readers of it. Their scripts and styles come from their wheels, served by us."""
+"""Pages of the OpenAPI document: Swagger UI and ReDoc, with scripts and styles from their wheels."""
 
 from functools import cache
 from pathlib import Path
@@ -27,7 +27,7 @@ _ASSETS = {
 
 
 def whole(app: OpenAPI) -> dict[str, Any]:
-    """Return the OpenAPI document, with the addresses that are no views of this package."""
+    """Return the OpenAPI document, with the operations of extra_paths."""
     return document(app, extra_paths.paths(), extra_paths.TAGS)
 
 
@@ -45,13 +45,13 @@ def swagger() -> Response:
 
 @blueprint.get("/redoc")
 def redoc() -> Response:
-    """Show the document with ReDoc, to read."""
+    """Show the document with ReDoc."""
     return _page("redoc")
 
 
 @blueprint.get("/docs/assets/<reader>/<path:filename>")
 def asset(reader: str, filename: str) -> Response:
-    """Return a script, style or image of a reader; nothing else of its wheel."""
+    """Return a script, style or image of Swagger UI or ReDoc."""
     if filename not in _ASSETS.get(reader, ()):
         abort(404)
     if (reader, filename) == _WITH_A_STRANGERS_LOGO:
@@ -61,7 +61,7 @@ def asset(reader: str, filename: str) -> Response:
 
 @cache
 def _without_a_strangers_logo() -> str:
-    """Return ReDoc's script with its maker's logo taken from its wheel: no page of ours asks another host."""
+    """Return ReDoc's script with the logo from its wheel, so that no page requests another host."""
     reader, filename = _WITH_A_STRANGERS_LOGO
     script = (_FOLDERS[reader] / filename).read_text(encoding="utf-8")
     return script.replace("https://cdn.redoc.ly/redoc/logo-mini.svg", "/docs/assets/redoc/images/redoc.svg")

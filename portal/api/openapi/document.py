@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from flask_openapi3 import Info, OpenAPI, Tag
@@ -10,9 +11,8 @@ from flask_openapi3.models import OPENAPI3_REF_PREFIX
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
 
-from models.services import message_catalogue
+from models.services import messages
 from portal.api.schemas.common import Faults, Problem
-from portal.request.error_pages import CODES
 
 VERSION = "1"
 INFO = Info(
@@ -38,20 +38,27 @@ _HEADERS = {
     "WWW-Authenticate": ("`Bearer`.", "string"),
 }
 _RATES = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
-# Status: what it means, and an example of its detail; an endpoint may give a better one.
+# Status: its meaning, and the code of an example; an endpoint may name a better one.
 _MEANINGS = {
-    400: ("Refused by a rule, or not readable", "This request could not be read."),
-    401: ("The credentials are wrong, expired or ended", "Could not validate credentials"),
-    402: ("The balance is too low", "Insufficient balance: 18.00 ZNC required."),
-    403: ("No credentials, an account that is disabled, or too weak a role", "Not authenticated"),
-    404: ("Not found, or it belongs to another user", "Page not found"),
-    409: ("It cannot be done now", "A request with this Idempotency-Key is in progress."),
-    413: ("The body is too large", "The request is larger than we accept. Make it shorter and try again."),
-    422: ("The request does not fit its schema", ""),
-    429: ("Too many requests", "Too many attempts. Please try again later."),
-    502: ("The payment provider refused", "The payment provider does not accept this amount."),
-    503: ("A part of the platform does not answer", "The payment provider is not responding. Please try again later."),
+    400: ("Refused by a rule, or not readable", "bad_request"),
+    401: ("The credentials are wrong, expired or revoked", "credentials_invalid"),
+    402: ("The balance is too low", "insufficient_funds"),
+    403: ("No credentials, a disabled account, or insufficient permissions", "credentials_missing"),
+    404: ("Not found, or it belongs to another user", "not_found"),
+    409: ("It cannot be done now", "idempotent_request_in_progress"),
+    413: ("The body is too large", "request_too_large"),
+    422: ("The request does not match its schema", ""),
+    429: ("Too many requests", "too_many_attempts"),
+    502: ("The payment provider refused", "provider_refused_amount"),
+    503: ("A part of the platform does not respond", "provider_down"),
 }
+# Messages of the codes that belong to a status.
+_STATUS_MESSAGES = {
+    "bad_request": "This request could not be read.",
+    "not_found": "Page not found",
+    "request_too_large": "The request is larger than we accept. Make it shorter and try again.",
+}
+_EXAMPLE_PARAMETERS = {"amount": Decimal(18)}
 _FAULT = {
     "loc": ["body", "duration_hours"],
     "msg": "Input should be greater than 0",
@@ -75,10 +82,9 @@ def documented(
     is_open: bool = False,
     validates: bool = True,
 ) -> dict[str, Any]:
-    """Return what a route decorator wants to know for the document: replies with examples, and the security.
+    """Return the arguments of a route decorator for the document: responses with examples, and the security.
 
-    `errors` are the endpoint's own failures, each with an example of its detail; those that every endpoint has come
-    by themselves.
+    `errors` are the endpoint's own failures, each with the code of an example; those of every endpoint are added.
     """
     usual = (400, 429, 503) if is_open else (400, 401, 403, 429, 503)
     told = {**dict.fromkeys((*usual, *((422,) if validates else ())), ""), **(errors or {})}
@@ -97,25 +103,19 @@ def _success(model: type[BaseModel] | None, example: Any) -> dict[str, Any]:
     return {"description": "Success", "content": {"application/json": content}, **said}
 
 
-def _error(code: int, detail: str) -> dict[str, Any]:
-    meaning, usual = _MEANINGS[code]
-    name = "Faults" if code == 422 else "Problem"
-    text = detail or usual
-    value: dict[str, Any] = {"detail": text, "code": _code_of(code, text)}
-    if code == 422:
-        value = {"detail": [_FAULT], "code": "invalid_request"}
-    headers = {401: ("WWW-Authenticate",), 429: (*_RATES, "Retry-After"), 503: ("Retry-After",)}.get(code, ())
+def _error(status: int, code: str) -> dict[str, Any]:
+    meaning, usual = _MEANINGS[status]
+    name = "Faults" if status == 422 else "Problem"
+    code = code or usual
+    value: dict[str, Any] = {"detail": [_FAULT], "code": "invalid_request"}
+    if status != 422:
+        value = {"detail": _STATUS_MESSAGES.get(code) or messages.code_text(code, _EXAMPLE_PARAMETERS), "code": code}
+    headers = {401: ("WWW-Authenticate",), 429: (*_RATES, "Retry-After"), 503: ("Retry-After",)}.get(status, ())
     reply: dict[str, Any] = {
         "description": meaning,
         "content": {"application/json": {"schema": {"$ref": f"{OPENAPI3_REF_PREFIX}/{name}"}, "example": value}},
     }
     return reply | ({"headers": {header: _header(header) for header in headers}} if headers else {})
-
-
-def _code_of(status: int, detail: str) -> str:
-    """Return the code of an example: that of its text in the catalogue, or of its status."""
-    texts = {text: code for code, text in (message_catalogue.API_ERRORS | message_catalogue.ERRORS).items()}
-    return texts.get(detail) or CODES[status]
 
 
 def _header(name: str) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _header(name: str) -> dict[str, Any]:
 
 
 def component_name(model: type[BaseModel]) -> str:
-    """Return a name for a model that the document may use: `Envelope[Token]` is `EnvelopeToken`."""
+    """Return a component name for a model: `Envelope[Token]` is `EnvelopeToken`."""
     return model.__name__.replace("[", "").replace("]", "")
 
 
@@ -133,9 +133,9 @@ _MODELS: dict[str, type[BaseModel]] = {"Problem": Problem, "Faults": Faults}
 
 
 def document(app: OpenAPI, paths: Mapping[str, Any], tags: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """Return the OpenAPI document of everything that is registered, and of what is told besides."""
+    """Return the OpenAPI document of all endpoints, with additional paths and tags."""
     made: dict[str, Any] = copy.deepcopy(app.api_doc)
-    # flask-openapi3 leaves out what its own class of schemas does not know, examples among it: ours stand instead.
+    # flask-openapi3 omits what its own class of schemas does not know, such as examples, so they are replaced.
     schemas = made["components"]["schemas"]
     bodies = [inspect.unwrap(view).__annotations__.get("body") for view in app.view_functions.values()]
     for model in filter(None, bodies):
@@ -160,7 +160,7 @@ def _add(schemas: dict[str, Any], name: str, model: type[BaseModel], mode: JsonS
 
 
 def _leave_out_what_cannot_happen(operation: dict[str, Any]) -> None:
-    """flask-openapi3 gives every endpoint a 422, in a shape of its own; ours stand where something is validated."""
+    """Remove the 422 that flask-openapi3 adds to every endpoint in its own format."""
     if "description" in operation:
         operation["description"] = operation["description"].replace("<br/>", "\n").strip()
     replies = operation["responses"]

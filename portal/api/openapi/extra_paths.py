@@ -1,4 +1,4 @@
-"""The document's words for addresses that are no views of this package: providers' callbacks, and health."""
+"""OpenAPI operations of addresses outside this package: payment callbacks and health."""
 
 from typing import Any
 
@@ -9,22 +9,22 @@ from portal.api.schemas.webhooks import Received
 _CALLBACK: dict[str, Any] = {
     "tags": ["webhooks"],
     "description": (
-        "The provider's own body with its own signature. A bad signature is 400 and changes nothing; a callback that "
-        "was here before is `processed: false`; one of a provider that does not sign only makes us ask the provider."
+        "The provider's own body with its own signature. An invalid signature is 400 and changes nothing; a repeated "
+        "callback is `processed: false`; a provider that does not sign its callbacks is queried instead."
     ),
     "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}, "required": True},
     **documented(
         200,
         Received,
         example={"received": True, "processed": True},
-        errors={400: "The signature of the callback is not valid.", 404: "Payment method not found.", 413: ""},
+        errors={400: "callback_signature_invalid", 404: "payment_provider_not_found", 413: ""},
         is_open=True,
         validates=False,
     ),
 }
 TAGS = (
-    {"name": "webhooks", "description": "For payment providers."},
-    {"name": "health", "description": "How the platform is."},
+    {"name": "webhooks", "description": "Callbacks of payment providers."},
+    {"name": "health", "description": "Health and metrics of the platform."},
 )
 _PROVIDER = {
     "name": "provider",
@@ -37,7 +37,7 @@ _PROVIDER = {
 _METRICS: dict[str, Any] = {
     "operationId": "metrics",
     "tags": ["health"],
-    "summary": "Give the figures for Prometheus.",
+    "summary": "Return metrics for Prometheus.",
     "description": "For the ops networks only.",
     "responses": {
         "200": {
@@ -53,25 +53,25 @@ _METRICS: dict[str, Any] = {
 
 
 def _operation(**facts: Any) -> dict[str, Any]:
-    """Return an operation as JSON wants it: status codes are strings, and what is not said is not there."""
+    """Return an operation for JSON: status codes as strings, without empty fields."""
     replies = {str(status): reply for status, reply in facts.pop("responses").items()}
     return {name: value for name, value in facts.items() if value is not None} | {"responses": replies}
 
 
 def paths() -> dict[str, Any]:
-    """Return these addresses as the document has them."""
+    """Return the operations by path."""
     health = documented(200, Health, example=HEALTH_EXAMPLE, is_open=True, validates=False)
     detailed = documented(200, DetailedHealth, example=DETAILED_EXAMPLE, validates=False)
     return {
         "/api/v1/webhooks/payment": {
             "post": _operation(
-                operationId="webhooks_mock", summary="Take a callback of the mock provider.", **_CALLBACK
+                operationId="webhooks_mock", summary="Receive a callback of the mock provider.", **_CALLBACK
             )
         },
         "/api/v1/webhooks/payment/{provider}": {
             "post": _operation(
                 operationId="webhooks_provider",
-                summary="Take a callback of a payment provider.",
+                summary="Receive a callback of a payment provider.",
                 parameters=[_PROVIDER],
                 **_CALLBACK,
             )
@@ -79,15 +79,18 @@ def paths() -> dict[str, Any]:
         "/metrics": {"get": _METRICS},
         "/health": {
             "get": _operation(
-                operationId="health", tags=["health"], summary="Say how the platform is; always with 200.", **health
+                operationId="health",
+                tags=["health"],
+                summary="Return the health of the platform, always with 200.",
+                **health,
             )
         },
         "/health/detailed": {
             "get": _operation(
                 operationId="health_detailed",
                 tags=["health"],
-                summary="Say how each part is, and how long it took to answer.",
-                description="For superusers, and without credentials for the ops networks.",
+                summary="Return the health and response time of each component.",
+                description="For admins, and without credentials for the ops networks.",
                 **detailed,
             )
         },

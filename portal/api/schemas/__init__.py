@@ -1,1 +1,1 @@
-"""What the API reads and writes, one module for each subject."""
+"""Schemas of requests and responses, one module for each subject."""

@@ -1,4 +1,4 @@
-"""What admins see and change."""
+"""Schemas of the admin endpoints: users, tokens and the audit log."""
 
 from decimal import Decimal
 from typing import Annotated, Any
@@ -26,14 +26,14 @@ Reason = Annotated[Text, Field(min_length=3, max_length=200)]
 
 
 class UsersQuery(Window):
-    """Which users; `search` looks in addresses and names."""
+    """Filters for users; `search` matches e-mail addresses and names."""
 
     search: Text = Field("", max_length=100)
     is_active: bool | None = None
 
 
 class UserPath(Schema):
-    """One user."""
+    """Path of a user."""
 
     user_id: UUID
 
@@ -48,7 +48,7 @@ AdminUsers = Envelope[AdminUser]
 
 
 class UserChanges(Body):
-    """What to change about a user; `currency_balance` is what the wallet shall hold then, and needs a reason."""
+    """Changes of a user; `currency_balance` is the new balance of the wallet, and needs a reason."""
 
     is_active: bool | None = None
     is_superuser: bool | None = None
@@ -63,7 +63,7 @@ class UserChanges(Body):
 
 
 class TokensQuery(Window):
-    """Which tokens."""
+    """Filters for tokens."""
 
     user_id: UUID | None = None
     active_only: bool = False
@@ -73,13 +73,13 @@ AdminTokens = Envelope[Token]
 
 
 class RevokeQuery(Schema):
-    """Why a token is revoked; its owner is notified."""
+    """Reason of a revocation; the token's owner is notified of it."""
 
     reason: Reason = "Revoked by an admin"
 
 
 class ForceRevoked(Schema):
-    """A token that an admin has ended; nothing was paid back."""
+    """A token revoked by an admin, without a refund."""
 
     revoked: bool
     token_id: UUID
@@ -87,15 +87,15 @@ class ForceRevoked(Schema):
 
 
 class AuditQuery(Window):
-    """Which entries of the audit log."""
+    """Filters for the audit log."""
 
     user_id: UUID | None = None
-    action: Action | None = Field(None, description="A word such as `token.purchased`.")
+    action: Action | None = Field(None, description="An action such as `token.purchased`.")
     resource_type: Text | None = Field(None, max_length=64)
 
 
 class Audit(Schema):
-    """Who did what to whom, from where; `actor_id` is empty when the platform acted.
+    """An entry of the audit log; `actor_id` is empty for actions of the platform.
 
     `origin` is the side that wrote the entry, empty in the oldest; `request_id` the `X-Request-ID` of the answer.
     """

@@ -1,4 +1,4 @@
-"""Figures."""
+"""Schemas of usage statistics."""
 
 import datetime
 
@@ -10,13 +10,13 @@ from portal.api.schemas.common import Money, Schema
 
 
 class UsageQuery(Schema):
-    """Over which time."""
+    """Period of the statistics."""
 
     period: Period = Field(Period.DAY, description="The last day, 7 days, or 30 days.")
 
 
 class Counts(Schema):
-    """What went through; bytes are body bytes in both directions."""
+    """Requests and bytes; bytes are those of bodies, in both directions."""
 
     requests: int
     bytes_in: int
@@ -26,7 +26,7 @@ class Counts(Schema):
 
 
 class Day(Counts):
-    """What went through on one day of the user's time zone."""
+    """Requests and bytes of one day in the user's time zone."""
 
     date: datetime.date
 
@@ -40,7 +40,7 @@ class Usage(Counts):
 
 
 class GlobalStats(Counts):
-    """Figures of the whole shop; revenue is what was sold less what was refunded, in ZNC."""
+    """Statistics of the whole shop; revenue is sales minus refunds, in ZNC."""
 
     users: int
     active_users: int

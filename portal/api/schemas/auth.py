@@ -7,9 +7,9 @@ from portal.api.schemas.users import Email, FullName, NewPassword, Username
 
 
 class RegisterQuery(Schema):
-    """Who invited the new user."""
+    """Referral of a registration."""
 
-    ref: Text = Field("", max_length=12, description="Somebody's referral code.")
+    ref: Text = Field("", max_length=12, description="The referral code of another user.")
 
 
 class Register(Body):

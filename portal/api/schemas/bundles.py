@@ -17,17 +17,17 @@ Count = Annotated[int, Field(ge=2, le=100), BeforeValidator(whole)]
 
 
 class BundlesQuery(Window):
-    """Which bundles."""
+    """Filters for bundles."""
 
 
 class BundlePath(Schema):
-    """One bundle."""
+    """Path of a bundle."""
 
     bundle_id: UUID
 
 
 class NewBundle(Body):
-    """A bundle to offer."""
+    """A new bundle."""
 
     name: Text = Field(min_length=1, max_length=50, examples=["Starter"])
     description: Text = Field("", max_length=200, examples=["For a first week"])
@@ -38,7 +38,7 @@ class NewBundle(Body):
 
 
 class BundleChanges(Body):
-    """What to change about a bundle, for the next buyers; what is left out stays as it is."""
+    """Changes of a bundle for future sales; omitted fields stay as they are."""
 
     name: Text | None = Field(None, min_length=1, max_length=50)
     description: Text | None = Field(None, max_length=200)
@@ -50,7 +50,7 @@ class BundleChanges(Body):
 
 
 class BundlePurchase(Body):
-    """How to buy a bundle; without a coupon the body may be left out."""
+    """Purchase of a bundle; without a coupon the body may be omitted."""
 
     # A key of flask-openapi3's own.
     model_config = ConfigDict(openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]
@@ -64,7 +64,7 @@ class BundlePurchase(Body):
 
 
 class Bundle(Schema):
-    """A bundle and what it costs now."""
+    """A bundle and its current price."""
 
     id: UUID
     name: str
@@ -96,7 +96,7 @@ class SoldBundle(Schema):
 
 
 def write(bundle: tables.Bundle, price: Price) -> Bundle:
-    """Return a bundle as the API shows it."""
+    """Return a bundle as in responses."""
     return Bundle(
         id=bundle.id,
         name=bundle.name,

@@ -13,7 +13,7 @@ from portal.template_filters import iso
 
 
 def fit(text: str) -> str:
-    """Return a text that can be kept. Raises ValueError for one with control characters."""
+    """Return a text without control characters. Raises ValueError."""
     if not text_validation.is_printable(text):
         raise ValueError("must not hold control characters")
     return text
@@ -47,13 +47,13 @@ Text = Annotated[str, AfterValidator(fit)]
 
 
 class Schema(BaseModel):
-    """The parent of all: reads attributes of rows, ignores what it does not know."""
+    """Base of all schemas: reads attributes of rows and ignores unknown fields."""
 
     model_config = ConfigDict(from_attributes=True, extra="ignore")
 
 
 class Body(Schema):
-    """The parent of what clients send as JSON: a value has the type that the document names.
+    """Base of JSON request bodies: values must have the documented type.
 
     Pydantic would otherwise read `true` as the number 1, `0` as false and `"24"` as 24.
     """
@@ -62,10 +62,10 @@ class Body(Schema):
 
 
 class Window(Schema):
-    """Which part of a list: both bounded on both sides."""
+    """Page of a list."""
 
-    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="How many, 1 to 100.")
-    offset: int = Field(0, ge=0, le=MAX_OFFSET, description="How many to leave out, from the newest on.")
+    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Maximum number of items, 1 to 100.")
+    offset: int = Field(0, ge=0, le=MAX_OFFSET, description="Number of newest items to skip.")
 
 
 class Envelope[Item](Schema):
@@ -95,7 +95,7 @@ class Fault(Schema):
 
 
 class Faults(Schema):
-    """A request that does not fit its schema."""
+    """A request that does not match its schema."""
 
     detail: list[Fault]
     code: str

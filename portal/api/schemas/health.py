@@ -1,4 +1,4 @@
-"""How the platform is."""
+"""Schemas of the health endpoints."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ Word = Literal["up", "down", "unknown"]
 
 
 class Checks(Schema):
-    """How each part is."""
+    """Status of each component."""
 
     database: Word
     redis: Word
@@ -25,7 +25,7 @@ class Health(Schema):
 
 
 class Check(Schema):
-    """How one part is, how long it took to answer, and when it was asked."""
+    """Status of one component, its response time, and the time of the check."""
 
     status: Word
     latency_ms: float | None
@@ -33,7 +33,7 @@ class Check(Schema):
 
 
 class DetailedChecks(Schema):
-    """How each part is, in detail."""
+    """Status of each component, in detail."""
 
     database: Check
     redis: Check
@@ -41,7 +41,7 @@ class DetailedChecks(Schema):
 
 
 class DetailedHealth(Schema):
-    """How the platform is, part by part."""
+    """Health of the platform by component."""
 
     status: Status
     timestamp: str

@@ -1,4 +1,4 @@
-"""Access tokens."""
+"""Schemas of access tokens."""
 
 from uuid import UUID
 
@@ -12,30 +12,30 @@ from portal.api.schemas.common import Body, Hours, Money, Schema, Text, Time
 
 
 class Purchase(Body):
-    """What to buy."""
+    """Purchase of a token."""
 
-    duration_hours: Hours = Field(examples=[24], description="One of the price list.")
+    duration_hours: Hours = Field(examples=[24], description="A duration of the price list.")
     scope: Text = Field("full", max_length=64, examples=["full"])
     name: Text | None = Field(None, max_length=50, examples=["Workshop"])
     coupon: Text | None = Field(None, max_length=32, examples=["SPRING"])
 
 
 class MineQuery(Schema):
-    """Which of one's own tokens."""
+    """Filters for the caller's tokens."""
 
-    active_only: bool = Field(True, description="Leave out what is revoked or has expired.")
+    active_only: bool = Field(True, description="Omit revoked and expired tokens.")
     limit: int = Field(100, ge=1, le=100)
     offset: int = Field(0, ge=0, le=MAX_OFFSET)
 
 
 class TokenPath(Schema):
-    """One token."""
+    """Path of a token."""
 
     token_id: UUID
 
 
 class Token(Schema):
-    """A token; `token` is its secret in the reply to its purchase, and masked ever after."""
+    """A token; `token` is its secret in the response to the purchase, and masked afterwards."""
 
     id: UUID
     name: str
@@ -50,11 +50,11 @@ class Token(Schema):
 
 
 class Tokens(RootModel[list[Token]]):
-    """A plain array of tokens."""
+    """An array of tokens."""
 
 
 class Revoked(Schema):
-    """What a revocation gave back."""
+    """Refund of a revocation."""
 
     revoked: bool
     refund_amount: Money
@@ -63,7 +63,7 @@ class Revoked(Schema):
 
 
 def write(token: AccessToken, secret: str | None = None) -> Token:
-    """Return a token as the API shows it."""
+    """Return a token as in responses."""
     return Token(
         id=token.id,
         name=token.name,

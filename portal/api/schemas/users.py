@@ -1,4 +1,4 @@
-"""Users, as they see themselves."""
+"""Schemas of the caller's account and referrals."""
 
 from typing import Annotated
 from uuid import UUID
@@ -40,7 +40,7 @@ FullName = Annotated[Text, Field(max_length=users.FULL_NAME_LENGTH)]
 
 
 class User(Schema):
-    """Somebody's own account."""
+    """The caller's account."""
 
     id: UUID
     email: str
@@ -58,7 +58,7 @@ class Changes(Body):
     """A change of the user's own profile; fields that are left out stay as they are."""
 
     full_name: FullName | None = None
-    time_zone: TimeZone | None = Field(None, examples=["Europe/Moscow"], description="In which days are counted.")
+    time_zone: TimeZone | None = Field(None, examples=["Europe/Moscow"], description="Time zone of days in statistics.")
     password: NewPassword | None = None
     current_password: str | None = Field(None, max_length=128)
 

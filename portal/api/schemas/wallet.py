@@ -1,4 +1,4 @@
-"""The wallet: balance, what moved, and topping up."""
+"""Schemas of the wallet: balance, transactions and top-ups."""
 
 from typing import Literal
 from uuid import UUID
@@ -14,21 +14,21 @@ from portal.api.schemas.common import Amount, Body, Envelope, Money, Schema, Tex
 
 
 class Balance(Schema):
-    """What is in the wallet."""
+    """Balance of the wallet."""
 
     balance: Money
     currency: Literal["ZNC"] = "ZNC"
 
 
 class TransactionsQuery(Window):
-    """Which transactions."""
+    """Filters for transactions."""
 
     limit: int = Field(10, ge=1, le=MAX_LIMIT)
     transaction_type: TransferKind | None = None
 
 
 class Transaction(Schema):
-    """A transfer as its wallet sees it: a purchase is below zero."""
+    """A transaction of the wallet; the amount of a purchase is negative."""
 
     id: UUID
     amount: Money
@@ -42,15 +42,15 @@ Transactions = Envelope[Transaction]
 
 
 class TopUp(Body):
-    """How much to pay in, and where the buyer goes afterwards: a path of the portal, or at one of `return_origins`."""
+    """A top-up; the buyer returns to `return_url`, a path of the portal or a URL at one of `return_origins`."""
 
     amount_znc: Amount = Field(examples=["50.00"])
     return_url: Text = Field("", max_length=300, examples=["/wallet"])
-    provider: Text | None = Field(None, max_length=32, examples=["mock"], description="One that is switched on.")
+    provider: Text | None = Field(None, max_length=32, examples=["mock"], description="An enabled payment provider.")
 
 
 class Started(Schema):
-    """A payment that waits for its buyer at `payment_url`."""
+    """A pending payment; the buyer pays at `payment_url`."""
 
     payment_id: UUID
     payment_url: str
@@ -60,19 +60,19 @@ class Started(Schema):
 
 
 class MockPurchase(Body):
-    """How much play money to pay in."""
+    """A top-up at the mock provider."""
 
     amount: Amount = Field(examples=["50.00"])
 
 
 class PaymentPath(Schema):
-    """One payment."""
+    """Path of a payment."""
 
     payment_id: UUID
 
 
 class MockPaymentQuery(Schema):
-    """One payment of the mock provider."""
+    """Query of a payment of the mock provider."""
 
     payment_id: UUID
 
@@ -88,7 +88,7 @@ class Settled(Schema):
 
 
 def write(transfer: Transfer, wallet: Account) -> Transaction:
-    """Return a transfer as its wallet sees it."""
+    """Return a transfer as a transaction of its wallet."""
     return Transaction(
         id=transfer.id,
         amount=transfers.signed_amount(transfer, wallet),

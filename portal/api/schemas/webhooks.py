@@ -1,10 +1,10 @@
-"""What providers are answered."""
+"""Schemas of responses to payment callbacks."""
 
 from portal.api.schemas.common import Schema
 
 
 class Received(Schema):
-    """A callback was taken; `processed` is false for one that was here before, or that only made us ask."""
+    """A callback was received; `processed` is false for a repeated one, or when the provider is queried instead."""
 
     received: bool
     processed: bool

@@ -54,7 +54,7 @@ def test_a_reply_that_another_key_of_the_portals_sealed_is_told_of_and_nothing_m
     session.execute(update(IdempotentReply).values(body=b"\x01" + bytes(60)))
     session.commit()
     again = told(alices.post("/tokens/purchase", BUY, Idempotency_Key="order-1"), 409)
-    assert again["detail"] == "This request was carried out, and its answer cannot be read any more."
+    assert again["code"] == "reply_unreadable"
     assert balance(session, alice) == 82
 
 

@@ -23,6 +23,16 @@ from portal.presentation.audit_details import details
         (AuditAction.INSPECTION_STARTED, "minutes", 90, "for 1 hour 30 minutes", "на время 1 час 30 минут"),
         (AuditAction.TOKEN_RENEWAL_STOPPED, "reason", "late", "reason too late", "причина слишком поздно"),
         (AuditAction.TOKEN_FORCE_REVOKED, "reason", "late", "reason late", "причина late"),
+        (AuditAction.TOKEN_PAUSED, "reason", "debt", "reason debt", "причина долг"),
+        (AuditAction.WEBHOOK_CHANGED, "change", "switched_on", "change enabled", "изменение включён"),
+        (AuditAction.WEBHOOK_CHANGED, "change", "switched on", "change enabled", "изменение включён"),
+        (
+            AuditAction.PAYMENT_REFUNDED,
+            "cause",
+            "disputed_by_bank",
+            "reason Disputed by the payer's bank",
+            "причина Оспорено банком плательщика",
+        ),
         (AuditAction.SETTING_CHANGED, "key", "prices.znc", "setting Prices", "настройка Цены"),
         (AuditAction.BUNDLE_CHANGED, "discount_percent", "12.50", "discount 12.50 %", "скидка 12,50 %"),
         (AuditAction.BUNDLE_CHANGED, "active", False, "in effect no", "действует нет"),
@@ -64,4 +74,4 @@ def test_a_row_from_before_the_words_is_shown_as_it_was_written(app: Flask) -> N
 
 
 def told(entry: AuditEntry) -> list[str]:
-    return [f"{detail.words} {detail.value}".replace("\u00a0", " ") for detail in details(entry)]
+    return [f"{detail.label} {detail.value}".replace("\u00a0", " ") for detail in details(entry)]
