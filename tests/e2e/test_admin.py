@@ -146,7 +146,7 @@ def test_an_admin_impersonates_a_user_ends_a_session_and_revokes_a_token(area: A
     expect(area.row(bought.secret[:8])).to_contain_text(area.say("finished"))
 
     area.open(f"/tokens?q={bought.secret[:8]}")
-    area.row("in use").get_by_role("link", name=area.say("End"), exact=True).click()
+    area.row("in use").get_by_role("link", name=area.say("Revoke"), exact=True).click()
     area.fill("/end", reason="It was passed around")
     area.expect_said("Token revoked; its owner is notified of the reason.")
     assert wait_for_status(shop, bought.secret, 401, seconds=3) < 1

@@ -1,4 +1,4 @@
-"""Walks over every route: what each page answers to whom it is for. What nobody else may do: tests/abuse/portal."""
+"""Every route responds to the users it is for; access by others is tested in tests/abuse/portal."""
 
 import secrets
 import uuid
@@ -35,7 +35,7 @@ from tests.portal import admin_helpers
 from tests.portal.conftest import Browser
 from tests.portal.views.shop.test_webhooks import hook
 
-# These are open to visitors; every other route asks for a login.
+# Open to visitors; every other route needs a login.
 OPEN = {
     "static",
     "pages.landing",
@@ -59,7 +59,7 @@ OPEN = {
     "metrics.show",
     "announcements.put_away",
     "health.detailed",
-    "webhooks.receive",
+    "payment_callbacks.receive",
     "docs.openapi",
     "docs.swagger",
     "docs.redoc",
@@ -68,16 +68,16 @@ OPEN = {
     "unsubscribe.act",
 }
 
-# What is signed needs no cookie, and so no CSRF token: a provider's callback, and a link in a mail.
-SIGNED = {"webhooks.receive", "unsubscribe.act"}
+# Signed requests need no cookie, and so no CSRF token: payment callbacks, and links in e-mails.
+SIGNED = {"payment_callbacks.receive", "unsubscribe.act"}
 
-# A route with one of these is about a thing that somebody owns.
+# Arguments that identify something with an owner.
 OWNED = {"token_id", "session_id", "payment_id", "transfer_id", "login_id", "key_id", "endpoint_id"}
 
 
 @dataclass
 class Shop:
-    """One of everything, all of it alice's."""
+    """One object of each kind, all owned by alice."""
 
     user: User
     token_id: uuid.UUID
@@ -89,13 +89,13 @@ class Shop:
     login_id: uuid.UUID
     key_id: uuid.UUID
     link: str = "x"
-    office: dict[str, Any] = field(default_factory=lambda: dict(admin_helpers.NOTHING))
+    admin_area: dict[str, Any] = field(default_factory=lambda: dict(admin_helpers.NOTHING))
     mail_id: uuid.UUID = field(default_factory=uuid.uuid4)
     signed: str = "x"
     hook: tuple[uuid.UUID, uuid.UUID] = field(default_factory=lambda: (uuid.uuid4(), uuid.uuid4()))
 
     def path(self, rule: Rule) -> str:
-        """Write a rule's address with these ids in it."""
+        """Return a rule's path with these ids as arguments."""
         values = {
             "token_id": self.token_id,
             "session_id": self.session_id,
@@ -123,7 +123,7 @@ class Shop:
             "status": "404",
             "filename": "css/swagger-ui.css" if rule.endpoint == "docs.asset" else "css/tokens.css",
             "reader": "swagger",
-            **self.office,
+            **self.admin_area,
         }
         path = rule.rule
         for name in rule.arguments:
@@ -137,7 +137,7 @@ class Shop:
 def shop(session: Session, alice: User, settings: Settings) -> Shop:
     ours = admin_helpers.one_of_each(session, alice, settings)
     token = buy(session, alice, settings)
-    # An old secret in its grace period, which has a page of its own.
+    # A previous secret in its grace period, which has its own page.
     token.previous_hash, token.previous_until = secrets.token_bytes(32), clock.now() + timedelta(hours=1)
     opened = sessions.start_session(
         session, token.id, device="a" * 20, rules=settings.sessions, actor=Actor(alice.id, "::1")
@@ -176,7 +176,7 @@ def shop(session: Session, alice: User, settings: Settings) -> Shop:
 
 
 def pages(app: Flask) -> Iterator[Rule]:
-    """The routes for browsers; tests/portal/api/test_every_route.py walks those of the JSON API."""
+    """Return the routes for browsers; tests/abuse/portal/test_every_route.py covers those of the JSON API."""
     return (rule for rule in app.url_map.iter_rules() if not rule.endpoint.startswith("api_"))
 
 
@@ -184,7 +184,7 @@ def rules(app: Flask, method: str) -> Iterator[Rule]:
     return (rule for rule in pages(app) if method in (rule.methods or ()))
 
 
-def test_no_route_takes_other_methods_than_get_and_post(app: Flask) -> None:
+def test_pages_accept_only_get_and_post(app: Flask) -> None:
     assert {method for rule in pages(app) for method in rule.methods or ()} <= {
         "GET",
         "HEAD",
@@ -193,11 +193,11 @@ def test_no_route_takes_other_methods_than_get_and_post(app: Flask) -> None:
     }
 
 
-def test_every_page_answers_its_owner_with_the_security_headers(app: Flask, shop: Shop, as_alice: Browser) -> None:
+def test_every_page_responds_to_its_owner_with_security_headers(app: Flask, shop: Shop, as_alice: Browser) -> None:
     _check_pages(app, shop, as_alice, lambda rule: not rule.rule.startswith("/admin"))
 
 
-def test_every_admin_page_answers_an_admin(app: Flask, shop: Shop, as_dana: Browser) -> None:
+def test_every_admin_page_responds_to_an_admin(app: Flask, shop: Shop, as_dana: Browser) -> None:
     _check_pages(app, shop, as_dana, lambda rule: rule.rule.startswith("/admin"))
 
 
@@ -218,7 +218,7 @@ def _check_pages(app: Flask, shop: Shop, browser: Browser, wanted) -> None:  # t
                 assert answer.headers["Cache-Control"] == "no-store", rule.rule
 
 
-def test_an_id_that_nothing_has_is_404(app: Flask, shop: Shop, as_dana: Browser, session: Session) -> None:
+def test_an_unknown_id_is_404(app: Flask, shop: Shop, as_dana: Browser, session: Session) -> None:
     nothing = Shop(
         User(id=uuid.uuid4()),
         uuid.uuid4(),
@@ -264,6 +264,6 @@ def test_an_id_that_nothing_has_is_404(app: Flask, shop: Shop, as_dana: Browser,
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "x", "1e9", "99999999999999999999999999"])
-def test_a_page_number_that_makes_no_sense_is_no_error(as_dana: Browser, page: str) -> None:
+def test_an_invalid_page_number_is_not_an_error(as_dana: Browser, page: str) -> None:
     for path in ("/tokens", "/wallet", "/admin/users", "/admin/audit", "/admin/sessions", "/admin/payments"):
         assert as_dana.get(path, query_string={"page": page}).status_code == 200

@@ -30,7 +30,7 @@ SHOWN = 10
 class UserProfile:
     """A user's profile for admins; each list holds the newest `SHOWN` rows. Amounts are in ZNC."""
 
-    person: User
+    user: User
     wallet: Account
     held: Decimal
     debt: Decimal
@@ -45,8 +45,8 @@ class UserProfile:
 
 def load_profile(session: Session, user_id: uuid.UUID) -> UserProfile:
     """Return a user's profile. Raises NotFound."""
-    person = users.by_id(session, user_id)
-    rows = session.scalars(select(Account).where(Account.user_id == person.id, Account.kind.in_(PERSONAL)))
+    user = users.by_id(session, user_id)
+    rows = session.scalars(select(Account).where(Account.user_id == user.id, Account.kind.in_(PERSONAL)))
     accounts = {account.kind: account for account in rows}
     wallet = accounts[AccountKind.WALLET]
     held, owed = accounts.get(AccountKind.HELD), accounts.get(AccountKind.RECEIVABLE)
@@ -55,22 +55,22 @@ def load_profile(session: Session, user_id: uuid.UUID) -> UserProfile:
         return session.scalars(query.order_by(*order).limit(SHOWN)).all()
 
     return UserProfile(
-        person=person,
+        user=user,
         wallet=wallet,
         held=held.balance if held else Decimal(0),
         debt=-owed.balance if owed else Decimal(0),
         transactions=wallet_history.latest(session, wallet, SHOWN),
-        tokens=newest(_of(AccessToken, person), AccessToken.created_at.desc(), AccessToken.id),
+        tokens=newest(_of(AccessToken, user), AccessToken.created_at.desc(), AccessToken.id),
         sessions=newest(
-            _of(ProxySession, person).options(joinedload(ProxySession.token)),
+            _of(ProxySession, user).options(joinedload(ProxySession.token)),
             ProxySession.started_at.desc(),
             ProxySession.id,
         ),
-        payments=newest(_of(Payment, person), Payment.created_at.desc(), Payment.id),
-        logins=newest(_of(Login, person).where(Login.ended_at.is_(None)), Login.last_seen_at.desc(), Login.id),
-        notes=newest(_of(UserNote, person).options(joinedload(UserNote.author)), UserNote.id.desc()),
+        payments=newest(_of(Payment, user), Payment.created_at.desc(), Payment.id),
+        logins=newest(_of(Login, user).where(Login.ended_at.is_(None)), Login.last_seen_at.desc(), Login.id),
+        notes=newest(_of(UserNote, user).options(joinedload(UserNote.author)), UserNote.id.desc()),
         entries=newest(
-            _of(AuditEntry, person).options(joinedload(AuditEntry.actor), joinedload(AuditEntry.user)),
+            _of(AuditEntry, user).options(joinedload(AuditEntry.actor), joinedload(AuditEntry.user)),
             AuditEntry.id.desc(),
         ),
     )
@@ -78,17 +78,17 @@ def load_profile(session: Session, user_id: uuid.UUID) -> UserProfile:
 
 def add_note(session: Session, user_id: uuid.UUID, *, text: str, actor: Actor) -> UserNote:
     """Add an admin's note about a user. Raises NotFound and InvalidInput."""
-    person = users.by_id(session, user_id)
+    user = users.by_id(session, user_id)
     if actor.user_id is None:
         raise ValueError("a note has an author")
     text = text_validation.one_line(text, field="text", at_least=3, at_most=1000)
-    note = UserNote(user_id=person.id, author_id=actor.user_id, text=text)
+    note = UserNote(user_id=user.id, author_id=actor.user_id, text=text)
     session.add(note)
     session.flush()
-    resource = ("user", person.id)
-    audit_log.record(session, AuditAction.USER_NOTED, actor, user_id=person.id, resource=resource)
+    resource = ("user", user.id)
+    audit_log.record(session, AuditAction.USER_NOTED, actor, user_id=user.id, resource=resource)
     return note
 
 
-def _of(kind: Any, person: User) -> Select[Any]:
-    return select(kind).where(kind.user_id == person.id)
+def _of(kind: Any, user: User) -> Select[Any]:
+    return select(kind).where(kind.user_id == user.id)

@@ -79,7 +79,7 @@ def _mistakes(shop: SampleShop) -> Iterator[PageVisit]:
         ("bundle", "/admin/bundles/new", {"name": "", "discount_percent": "101"}),
         ("setting", "/admin/settings/maintenance.on", {"reason": ""}),
     ):
-        yield PageVisit(f"mistake-office-{name}", path, "admin", _send(**fields), 400)
+        yield PageVisit(f"mistake-admin-{name}", path, "admin", _send(**fields), 400)
     yield PageVisit("mistake-register", "/register", "visitor", _send(email="alice", username="a"), 400)
     yield PageVisit("mistake-login", "/login", "visitor", _send(email="nobody@example.org", password=NONSENSE), 401)
     yield PageVisit("scene-short-of-money", "/tokens/buy", "newcomer", _send(duration_hours="24"), 402)
@@ -122,10 +122,10 @@ def _signed_out(shop: SampleShop) -> Iterator[PageVisit]:
 
 def _admin_area(shop: SampleShop) -> Iterator[PageVisit]:
     for query in SEARCHED:
-        yield PageVisit(f"empty-office-{re.sub(r'[^a-z].*', '', query)}", f"/admin/{query}{NONSENSE}", "admin")
+        yield PageVisit(f"empty-admin-{re.sub(r'[^a-z].*', '', query)}", f"/admin/{query}{NONSENSE}", "admin")
     alice = shop.ids["user_id"][0][1]
-    yield PageVisit("scene-office-shortcuts-dialog", "/admin/", "admin", lambda page: page.keyboard.press("?"))
-    yield PageVisit("scene-office-menu", "/admin/", "admin", _open(".menu > summary"))
+    yield PageVisit("scene-admin-shortcuts-dialog", "/admin/", "admin", lambda page: page.keyboard.press("?"))
+    yield PageVisit("scene-admin-menu", "/admin/", "admin", _open(".menu > summary"))
     yield PageVisit("scene-bulk", "/admin/users", "admin", _choose_two)
     yield PageVisit("scene-viewed", f"/admin/users/{alice}/view-as", "viewer", _start_impersonation)
 

@@ -22,7 +22,7 @@ EVERY_VALUE = {"tokens.detail", "wallet.payment", "development.error"}
 # Endpoints for programs, and the API readers, which are interactions.
 EXCLUDED = ("//", "/api/", "/docs", "/redoc", "/openapi")
 # Not pages: files, URLs that act, and the sandboxed mail preview, where no script runs.
-NO_PAGES = {"static", "pages.favicon", "pages.robots", "health.health", "links.follow", "office_mails.preview_html"}
+NO_PAGES = {"static", "pages.favicon", "pages.robots", "health.health", "links.follow", "admin_emails.preview_html"}
 # Without a valid e-mail link these respond with 410.
 GONE = {"links.reset", "links.confirm", "links.finish_login"}
 

@@ -13,7 +13,7 @@ from portal.forms.notifications import ThresholdForm
 from portal.i18n import gettext as _
 from portal.request import auth, context
 
-blueprint = Blueprint("notices", __name__, url_prefix="/notifications")
+blueprint = Blueprint("notifications", __name__, url_prefix="/notifications")
 blueprint.before_request(auth.require_login)
 # The link works without a login: its signature is the permission, and no cookie is read.
 unsubscribe = Blueprint("unsubscribe", __name__, url_prefix="/unsubscribe")
@@ -43,7 +43,7 @@ def change() -> str | Response | tuple[str, int]:
                 session, user, topic, mail=topic in by_mail, webhook=topic in by_webhook
             )
     flash(_("Preferences saved."), "good")
-    return redirect(url_for("notices.settings"), 303)
+    return redirect(url_for("notifications.settings"), 303)
 
 
 @unsubscribe.get("/<signed>")

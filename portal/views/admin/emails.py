@@ -21,7 +21,7 @@ from portal.request.pagination import page_slice
 from portal.request.safe_redirects import local_path
 from portal.request.security_headers import HEADERS, content_security_policy
 
-blueprint = Blueprint("office_mails", __name__, url_prefix="/admin/mails")
+blueprint = Blueprint("admin_emails", __name__, url_prefix="/admin/mails")
 blueprint.before_request(auth.require_admin)
 
 # Content policy of a previewed e-mail: inline style only, no scripts, forms or images, in a sandboxed origin.
@@ -57,7 +57,7 @@ def send_again(mail_id: uuid.UUID) -> Response:
         outbox.resend(session, mail_id, actor=context.actor())
     context.enqueue_job("jobs.mail.send_pending")
     flash(_("The e-mail will be sent again."), "good")
-    return redirect(local_path(request.form.get("next"), url_for("office_mails.listing")), 303)
+    return redirect(local_path(request.form.get("next"), url_for("admin_emails.listing")), 303)
 
 
 @blueprint.get("/samples")

@@ -72,11 +72,11 @@ def token_list() -> str | FlaskResponse:
     """List tokens; `q` is the prefix of a token, `owner` a part of an e-mail address or name."""
     prefix, owner = request.args.get("q", "")[:100], request.args.get("owner", "")[:100]
     state = next((known for known in TokenState if known == request.args.get("state")), None)
-    person = request.args.get("user", type=uuid.UUID)
-    listing = admin_lists.tokens(prefix=prefix, owner=owner, state=state, user_id=person)
+    user_id = request.args.get("user", type=uuid.UUID)
+    listing = admin_lists.tokens(prefix=prefix, owner=owner, state=state, user_id=user_id)
     if list_export.is_wanted():
         return list_export.as_csv("tokens", TOKEN_COLUMNS, listing)
-    facts = {"q": prefix, "owner": owner, "state": state, "states": list(TokenState), "person": person}
+    facts = {"q": prefix, "owner": owner, "state": state, "states": list(TokenState), "user_id": user_id}
     return render_template("admin/tokens.html", page=list_export.page_of(listing), **facts)
 
 

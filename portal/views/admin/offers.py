@@ -122,7 +122,7 @@ def set_gift_active(gift_id: uuid.UUID) -> Response:
 
 
 @blueprint.route("/tokens/<uuid:token_id>/end", methods=["GET", "POST"])
-def end_token(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
+def revoke_token(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
     """Revoke a user's token without a refund; the reason is e-mailed to the owner."""
     token = token_queries.by_id(context.session(), token_id)
     form = ReasonForm(request.form if request.method == "POST" else None)

@@ -48,19 +48,19 @@ def user_list() -> str | FlaskResponse:
     if list_export.is_wanted():
         return list_export.as_csv("users", USER_COLUMNS, listing)
     page = list_export.page_of(listing)
-    sums = admin_user_list.balances_of(context.session(), [person.id for person in page.items])
+    sums = admin_user_list.balances_of(context.session(), [user.id for user in page.items])
     facts = {"q": wanted, "state": state, "money": money, "sort": sort}
     return render_template("admin/users.html", page=page, sums=sums, **facts)
 
 
 USER_COLUMNS: dict[str, Callable[[User], list_export.Cell]] = {
-    "id": lambda person: str(person.id),
-    "email": lambda person: person.email,
-    "username": lambda person: person.username,
-    "full_name": lambda person: person.full_name,
-    "is_active": lambda person: str(person.is_active),
-    "is_superuser": lambda person: str(person.is_superuser),
-    "created_at": lambda person: person.created_at,
+    "id": lambda user: str(user.id),
+    "email": lambda user: user.email,
+    "username": lambda user: user.username,
+    "full_name": lambda user: user.full_name,
+    "is_active": lambda user: str(user.is_active),
+    "is_superuser": lambda user: str(user.is_superuser),
+    "created_at": lambda user: user.created_at,
 }
 
 
@@ -74,7 +74,7 @@ def change_users() -> str | Response:
         return redirect(url_for("admin.user_list"), 303)
     if request.form.get("confirmed") != "1":
         listed = [users.by_id(context.session(), user_id) for user_id in chosen]
-        return render_template("admin/users_bulk.html", people=listed, active=active)
+        return render_template("admin/users_bulk.html", chosen=listed, active=active)
     changed = 0
     for user_id in chosen:
         # One transaction each, so that the last admin or a deleted account does not prevent the other changes.
@@ -123,7 +123,7 @@ def user_detail(user_id: uuid.UUID) -> str:
 @blueprint.post("/users/<uuid:user_id>/adjust")
 def adjust(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
     """Adjust a balance with a reason; a form submitted twice acts once."""
-    person = users.by_id(context.session(), user_id)
+    user = users.by_id(context.session(), user_id)
     form = AdjustForm(request.form)
     if not form.validate():
         return _user_page(user_id, form), 400
@@ -131,7 +131,7 @@ def adjust(user_id: uuid.UUID) -> str | Response | tuple[str, int]:
     with form_errors(form, repeated=repeated) as result, context.transaction() as session:
         balance = adjustments.adjust(
             session,
-            person,
+            user,
             amount=parse_amount(str(form.amount.data), signed=True),
             reason=str(form.reason.data),
             actor=context.actor(),
@@ -206,4 +206,6 @@ def _chosen_ids() -> list[uuid.UUID]:
 def _user_page(user_id: uuid.UUID, form: AdjustForm) -> str:
     profile = user_profile.load_profile(context.session(), user_id)
     facts = {"form": form, "note": NoteForm(), "signed_amount": transfers.signed_amount}
-    return render_template("admin/user.html", profile=profile, person=profile.person, wallet=profile.wallet, **facts)
+    return render_template(
+        "admin/user.html", profile=profile, profile_user=profile.user, wallet=profile.wallet, **facts
+    )

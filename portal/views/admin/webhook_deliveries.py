@@ -15,7 +15,7 @@ from portal.request import auth, context
 from portal.request.pagination import page_slice
 from portal.request.safe_redirects import local_path
 
-blueprint = Blueprint("office_hooks", __name__, url_prefix="/admin/webhooks")
+blueprint = Blueprint("admin_webhooks", __name__, url_prefix="/admin/webhooks")
 blueprint.before_request(auth.require_admin)
 
 COLUMNS: dict[str, list_export.Column[WebhookDelivery]] = {
@@ -53,4 +53,4 @@ def send_again(delivery_id: uuid.UUID) -> Response:
         flash(_("The event will be sent again."), "good")
     else:
         flash(_("The owner has to enable the webhook first."), "bad")
-    return redirect(local_path(request.form.get("next"), url_for("office_hooks.listing")), 303)
+    return redirect(local_path(request.form.get("next"), url_for("admin_webhooks.listing")), 303)

@@ -15,7 +15,7 @@ from portal.presentation import formatting
 from portal.request import auth, context
 from portal.request.pagination import page_slice
 
-blueprint = Blueprint("papers", __name__, url_prefix="/wallet")
+blueprint = Blueprint("statements", __name__, url_prefix="/wallet")
 blueprint.before_request(auth.require_login)
 
 # A PDF is built in memory; a longer month is complete only as CSV.
@@ -38,7 +38,7 @@ def receipt_pdf(transfer_id: uuid.UUID) -> Response:
 
 
 @blueprint.get("/statements")
-def statements() -> str:
+def listing() -> str:
     """List the months with their closing balances."""
     page = wallets.statements(context.session(), context.user(), **page_slice())
     return render_template("wallet/statements.html", page=page)

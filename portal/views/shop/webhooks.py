@@ -18,7 +18,7 @@ from portal.presentation import confirmation
 from portal.request import auth, context
 from portal.request.pagination import page_slice
 
-blueprint = Blueprint("hooks", __name__, url_prefix="/webhooks")
+blueprint = Blueprint("webhooks", __name__, url_prefix="/webhooks")
 blueprint.before_request(auth.require_login)
 
 
@@ -115,9 +115,9 @@ def confirm_replace_secret(endpoint_id: uuid.UUID) -> str:
             )
         ],
         about=endpoint.url,
-        action=url_for("hooks.replace_secret", endpoint_id=endpoint_id),
+        action=url_for("webhooks.replace_secret", endpoint_id=endpoint_id),
         button=_("Rotate secret"),
-        back=url_for("hooks.detail", endpoint_id=endpoint_id),
+        back=url_for("webhooks.detail", endpoint_id=endpoint_id),
         hidden={"seen": endpoint.generation},
     )
 
@@ -144,9 +144,9 @@ def confirm_remove(endpoint_id: uuid.UUID) -> str:
         _("Delete this webhook?"),
         [_("Its secret and delivery log are deleted too. This cannot be undone.")],
         about=endpoint.url,
-        action=url_for("hooks.remove", endpoint_id=endpoint_id),
+        action=url_for("webhooks.remove", endpoint_id=endpoint_id),
         button=_("Delete webhook"),
-        back=url_for("hooks.detail", endpoint_id=endpoint_id),
+        back=url_for("webhooks.detail", endpoint_id=endpoint_id),
     )
 
 
@@ -156,7 +156,7 @@ def remove(endpoint_id: uuid.UUID) -> Response:
     with context.transaction() as session:
         webhook_endpoints.remove(session, _require_owned(endpoint_id), actor=context.actor())
     flash(_("Webhook deleted."), "good")
-    return redirect(url_for("hooks.listing"), 303)
+    return redirect(url_for("webhooks.listing"), 303)
 
 
 @blueprint.post("/<uuid:endpoint_id>/deliveries/<uuid:delivery_id>/again")
@@ -189,7 +189,7 @@ def _require_owned(endpoint_id: uuid.UUID) -> WebhookEndpoint:
 
 
 def _to_detail(endpoint_id: uuid.UUID) -> Response:
-    return redirect(url_for("hooks.detail", endpoint_id=endpoint_id), 303)
+    return redirect(url_for("webhooks.detail", endpoint_id=endpoint_id), 303)
 
 
 def _listing(form: NewEndpointForm, chosen: set[str]) -> str:
