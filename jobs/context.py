@@ -1,4 +1,4 @@
-"""What every job needs, created once per process on first use: settings and database sessions."""
+"""Settings and database sessions of jobs, created once per process on first use."""
 
 import logging
 from functools import cache

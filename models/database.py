@@ -63,7 +63,7 @@ def connect(settings: Database, *, name: str = "zenzefi") -> Engine:
 
 
 def apply_limits(engine: Engine, settings: Database) -> None:
-    """Give every connection of an engine our time zone and time-outs; called once, before it is used."""
+    """Set the time zone and timeouts of every connection of an engine; called once, before it is used."""
     limits = {
         "statement_timeout": str(settings.statement_timeout_ms),
         "lock_timeout": str(settings.lock_timeout_ms),

@@ -44,7 +44,7 @@ class PaymentFailure(StrEnum):
 
 
 class PaymentResult(StrEnum):
-    """What was done about a provider's report, or why nothing was; `PaymentEvent.result_details` has the parameters."""
+    """Result of processing a provider's report; `PaymentEvent.result_details` has the parameters."""
 
     CREDITED = "credited"
     CANCELED = "canceled"

@@ -59,14 +59,14 @@ NOT_FLASHED = (NotFound, TooManyAttempts)
 
 @dataclass(slots=True)
 class ChangeResult:
-    """What became of a change: `error` is the domain error that was shown, and `status` that of the form's page."""
+    """Result of a change: `error` is the domain error that was shown, and `status` that of the form's page."""
 
     error: DomainError | None = None
     status: int = 200
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing refused the change."""
+        """Whether the change was made."""
         return self.error is None and self.status < 400
 
     @property

@@ -1,1 +1,1 @@
-"""How values of the domain are shown: words, formats, charts, and pages that every subject uses."""
+"""Presentation of values: labels, formats, charts and shared pages."""

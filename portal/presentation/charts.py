@@ -27,7 +27,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What stands at one label: its bars, the first series lowest, and the strip in which a pointer finds it."""
+    """The bars at one label, the first series lowest, and the strip that reacts to the pointer."""
 
     label: str
     is_labelled: bool

@@ -1,4 +1,4 @@
-"""The page that asks before something is destroyed or replaced; it works without JavaScript."""
+"""Confirmation page before something is deleted or replaced; works without JavaScript."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,9 +16,9 @@ def ask(
     hidden: Mapping[str, object] | None = None,
     is_dangerous: bool = True,
 ) -> str:
-    """Render a question whose button posts to `action`, and whose way out leads to `back`.
+    """Render a confirmation whose button posts to `action` and whose cancel link leads to `back`.
 
-    `about` names what is meant; `hidden` are further fields of the form, such as the generation that was seen.
+    `about` names the object; `hidden` are further fields of the form, such as the version that was shown.
     """
     return render_template(
         "pages/confirm.html",

@@ -13,20 +13,20 @@ def message_of(error: DomainError) -> str:
 
 
 def path_fault(code: str) -> str:
-    """Say why a request path is rejected."""
+    """Return why a request path is rejected."""
     return gettext(message_catalogue.PATH_FAULTS[code])
 
 
 def ledger_rule(rule: str) -> str:
-    """Say which rule of the ledger verification fails."""
+    """Return which rule of the ledger verification fails."""
     return messages.ledger_rule_text(rule, reader_language())
 
 
 def delivery_error(delivery: WebhookDelivery) -> str:
-    """Say why a webhook delivery failed; empty for one that did not."""
+    """Return why a webhook delivery failed; empty for one that did not."""
     return messages.delivery_error_text(delivery.error or "", delivery.error_details, reader_language())
 
 
 def endpoint_error(endpoint: WebhookEndpoint) -> str:
-    """Say why nothing arrives at a webhook endpoint; empty when nothing is known."""
+    """Return why nothing arrives at a webhook endpoint; empty when nothing is known."""
     return messages.delivery_error_text(endpoint.last_error or "", endpoint.last_error_details, reader_language())

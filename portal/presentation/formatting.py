@@ -30,12 +30,12 @@ def span(seconds: int) -> str:
 
 
 def transfer_description(transfer: Transfer) -> str:
-    """Say what a transfer was for; an admin's reason stays as it was typed."""
+    """Return the description of a transfer; an admin's reason stays as it was typed."""
     return messages.transfer_text(transfer, reader_language())
 
 
 def kind_name(kind: str) -> str:
-    """Say what mails and events of a kind are about; one without words goes by its own name."""
+    """Return the label of a kind of e-mails and events; one without a label is shown by its name."""
     return str(labels.KINDS.get(kind, kind))
 
 
@@ -45,5 +45,5 @@ def scope_name(scope: str) -> str:
 
 
 def scope_help(scope: str) -> str:
-    """Say what the scope opens."""
+    """Return what a scope grants access to."""
     return str(labels.SCOPES[scope][1]) if scope in labels.SCOPES else gettext("A scope defined by the operator.")

@@ -41,5 +41,5 @@ JOBS = {
 
 
 def job_name(path: str) -> str:
-    """Say what a job does; one without words goes by its own name."""
+    """Return the label of a job; one without a label is shown by its name."""
     return str(JOBS.get(path, path))

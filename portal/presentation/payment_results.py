@@ -23,19 +23,19 @@ def event_label(said: str) -> str:
 
 
 def result_label(event: PaymentEvent) -> str:
-    """Say what was done about a report, or why it needs review."""
+    """Return what was done about a report, or why it needs review."""
     text = messages.payment_result_text(event, reader_language())
     is_ignored = event.result in _IGNORED and not event.needs_review
     return gettext("no action (%(why)s)", why=text) if is_ignored else text
 
 
 def reversal_reason(reversal: PaymentReversal) -> str:
-    """Say why a payment was reversed."""
+    """Return why a payment was reversed."""
     return messages.reversal_reason_text(reversal, reader_language())
 
 
 def reversal_note(reversal: PaymentReversal) -> str:
-    """Say why a reversal was undone; empty for one that was not."""
+    """Return why a reversal was undone; empty for one that was not."""
     return messages.reversal_note_text(reversal, reader_language())
 
 

@@ -6,7 +6,7 @@ from flask_babel import lazy_gettext as _
 
 
 class Reason(NamedTuple):
-    """What happened, and what to do; both are written when they are shown."""
+    """What happened, and what to do; both are translated when they are shown."""
 
     what: str
     advice: str
@@ -103,7 +103,7 @@ _OTHER = Reason(_("The proxy had an internal error."), _LATER)
 
 
 def short(code: str) -> str:
-    """Say shortly what a code means; one without words goes by itself."""
+    """Return a short label for a code; one without a label is shown as it is."""
     return str(SHORT.get(code, code))
 
 

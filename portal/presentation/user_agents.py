@@ -31,7 +31,7 @@ UNKNOWN = _("Unknown device")
 
 
 def device(login: Login) -> str:
-    """Say in words what a login is used with."""
+    """Return browser and system of a login, for people."""
     browser = _first(BROWSERS, login.user_agent)
     system = _first(SYSTEMS, login.user_agent)
     if login.kind is LoginKind.API:

@@ -90,7 +90,7 @@ def username_taken(session: Session, username: str) -> bool:
 
 
 def record_second_registration(session: Session, *, email: str, actor: Actor) -> bool:
-    """Tell the owner of an address, by mail and at most once a day, that somebody tried to register it again.
+    """Notify the owner of an address, at most once a day, that somebody tried to register it again.
 
     The page reveals nothing (docs/spec/invariants.md#28-account-enumeration). Returns whether the address is still
     unconfirmed: then the account's owner is unknown, and the caller sends a link to set a password.

@@ -93,7 +93,7 @@ class ChainedRow:
 
 @dataclass(frozen=True, slots=True)
 class ChainStatus:
-    """How far the log is chained, how many rows are pending (counted up to `COUNTED`), and since when."""
+    """Last chained row, number of pending rows (counted up to `COUNTED`), and since when they are pending."""
 
     number: int
     sealed_at: datetime | None

@@ -1,7 +1,7 @@
 """Inspections: traffic captures that an admin starts for a limited time.
 
-The notification is part of the transaction, as for a changed token (models/services/gateway/invalidation.py); workers
-then read the active inspections again. The end needs none: a worker knows it from the start.
+Start and early end notify the workers in the transaction (models/services/gateway/invalidation.py), which then read the
+active inspections again. A planned end needs no notification: workers know `ends_at`.
 """
 
 import json
@@ -28,9 +28,9 @@ from models.services.gateway.invalidation import CHANNEL
 from models.services.pagination import ListQuery
 from models.users import User
 
-# Every request is held against each that is running.
+# Every request is compared with each active inspection.
 MAX_ACTIVE = 20
-# One at a time, so that they are counted right.
+# Starts are serialized, so that the limit holds.
 _LOCK = 7_401_994
 
 
@@ -46,12 +46,12 @@ class ActiveInspection:
 def start(
     session: Session, *, target: InspectionTarget, name: str, minutes: int, reason: str, rules: Rules, actor: Actor
 ) -> Inspection:
-    """Show flows from now on. `name` is a path's beginning, a token's, or an e-mail address, user name or id.
+    """Start an inspection; `name` is a path prefix, a token's prefix or id, or a user's e-mail address, name or id.
 
     Raises InvalidInput.
     """
     if actor.user_id is None:
-        raise ValueError("an inspection is somebody's decision")
+        raise ValueError("an inspection needs an admin as actor")
     if not 1 <= minutes <= rules.at_most_minutes:
         raise InvalidInput("minutes", "inspection_duration_unavailable")
     reason = text_validation.one_line(reason, field="reason", at_least=3, at_most=200)
@@ -89,7 +89,7 @@ def end(session: Session, inspection_id: uuid.UUID, *, actor: Actor) -> Inspecti
 
 
 def load_active(session: Session) -> list[ActiveInspection]:
-    """Return what is to be shown now, for the workers."""
+    """Return the active inspections for the proxy workers."""
     found = session.scalars(select(Inspection).where(_is_running()).order_by(Inspection.ends_at).limit(MAX_ACTIVE))
     return [
         ActiveInspection(
@@ -100,13 +100,13 @@ def load_active(session: Session) -> list[ActiveInspection]:
 
 
 def list_active(session: Session) -> Sequence[Inspection]:
-    """Return those that run, with whom they concern, for the office's first page; what ends first comes first."""
+    """Return the active inspections with token and users loaded, the next to end first, for the admin dashboard."""
     query = list_inspections(running_only=True).query
     return session.scalars(query.order_by(Inspection.ends_at, Inspection.id).limit(MAX_ACTIVE)).all()
 
 
 def list_inspections(*, running_only: bool = False) -> ListQuery[Inspection]:
-    """Return the list of inspections with everybody in them, newest first."""
+    """Return inspections with token, user and admins loaded, newest first."""
     query = select(Inspection).options(
         joinedload(Inspection.token).joinedload(AccessToken.user),
         joinedload(Inspection.user),
@@ -123,7 +123,7 @@ def _is_running() -> ColumnElement[bool]:
 
 
 def _subject(session: Session, target: InspectionTarget, name: str) -> dict[str, object]:
-    """Find what is meant. Raises InvalidInput."""
+    """Return the column values for the inspected path, token or user. Raises InvalidInput."""
     match target:
         case InspectionTarget.EVERYTHING:
             return {}
@@ -140,10 +140,10 @@ def _subject(session: Session, target: InspectionTarget, name: str) -> dict[str,
             return {"token_id": _only(tokens, "token_not_found")}
         case InspectionTarget.USER:
             lower = name.lower()
-            people = select(User.id).where(or_(func.lower(User.email) == lower, func.lower(User.username) == lower))
+            users = select(User.id).where(or_(func.lower(User.email) == lower, func.lower(User.username) == lower))
             if (user_id := _as_id(name)) is not None:
-                people = select(User.id).where(User.id == user_id)
-            return {"user_id": _only(session.scalars(people.limit(1)).all(), "user_not_found")}
+                users = select(User.id).where(User.id == user_id)
+            return {"user_id": _only(session.scalars(users.limit(1)).all(), "user_not_found")}
 
 
 def _tokens(name: str, prefix: str) -> Select[uuid.UUID]:
@@ -171,6 +171,6 @@ def _notify_workers(session: Session) -> None:
 
 
 def _record(session: Session, action: AuditAction, found: Inspection, actor: Actor, **facts: object) -> None:
-    """Write it down with the one whose flows are shown, if it is one."""
+    """Write the audit entry, with the inspected user where the target is one user or one token."""
     owner = session.get_one(AccessToken, found.token_id).user_id if found.token_id else found.user_id
     audit_log.record(session, action, actor, user_id=owner, resource=("inspection", found.id), **facts)

@@ -1,9 +1,9 @@
 """Cache invalidation: notify the proxy workers that a token, its session or its owner changed.
 
-PostgreSQL delivers the notice when the transaction commits, and not at all when it rolls back, so no crash can
-separate a change from its announcement. Workers LISTEN, drop what they knew and leave a tombstone in Redis. The
-version grows with every change, so that what was read before it never replaces what was read after it. A token is known
-by the hash of its secret, and while the secret before it still opens it, by that one's too: a notice names them all.
+PostgreSQL delivers the message when the transaction commits, and not at all when it rolls back, so no crash can
+separate a change from its message. Workers LISTEN, drop their cached tokens and leave an invalidation marker in Redis.
+The version grows with every change, so that data read before a change never replaces data read after it. Tokens are
+cached by the hash of their secret, and of the previous secret while that is still valid: a message names every hash.
 """
 
 import json
@@ -19,20 +19,20 @@ CHANNEL = "zenzefi_changes"
 
 
 def invalidate_token(session: Session, token_id: uuid.UUID, *, ended: Sequence[bytes] = ()) -> None:
-    """Announce a change of a token or of its session; the caller holds the token's row lock or takes it here.
+    """Invalidate a token after a change of it or of its session; the token's row is locked by the caller or here.
 
-    `ended` are hashes of secrets that open it no more, and that its row does not name any longer.
+    `ended` are hashes of secrets that are no longer valid and no longer in its row.
     """
     _invalidate(session, AccessToken.id == token_id, ended)
 
 
 def invalidate_tokens(session: Session, token_ids: Sequence[uuid.UUID]) -> None:
-    """Announce a change of several tokens, whose row locks the caller holds."""
+    """Invalidate several tokens, whose rows the caller has locked."""
     _invalidate(session, AccessToken.id.in_(token_ids))
 
 
 def invalidate_tokens_of_user(session: Session, user_id: uuid.UUID) -> None:
-    """Announce that all tokens of a user are to be looked at anew."""
+    """Invalidate all tokens of a user that are not revoked."""
     _invalidate(session, (AccessToken.user_id == user_id) & AccessToken.revoked_at.is_(None))
 
 
@@ -46,5 +46,5 @@ def _invalidate(session: Session, which: ColumnElement[bool], ended: Sequence[by
     ).all()
     for token_id, secret_hash, previous_hash, version in changed:
         hashes = dict.fromkeys(each for each in (secret_hash, previous_hash, *ended) if each is not None)
-        notice = {"token": str(token_id), "hashes": [each.hex() for each in hashes], "version": version}
-        session.execute(select(func.pg_notify(CHANNEL, json.dumps(notice))))
+        message = {"token": str(token_id), "hashes": [each.hex() for each in hashes], "version": version}
+        session.execute(select(func.pg_notify(CHANNEL, json.dumps(message))))

@@ -16,7 +16,7 @@ from models.leases import Lease
 
 
 def hold(session: Session, name: str, holder: uuid.UUID, duration: timedelta) -> bool:
-    """Take a lease that is free or has expired, or renew one's own; returns whether it is the caller's now.
+    """Acquire a free or expired lease, or renew one's own; return whether the caller has it now.
 
     The row stays locked until the transaction ends: what the holder writes in it is written under the lease, since
     another process that wants the lease waits for the end of this transaction.
@@ -32,5 +32,5 @@ def hold(session: Session, name: str, holder: uuid.UUID, duration: timedelta) ->
 
 
 def release(session: Session, name: str, holder: uuid.UUID) -> None:
-    """Give a lease back, so that another process need not wait until it expires."""
+    """Release a lease, so that another process need not wait until it expires."""
     session.execute(delete(Lease).where(Lease.name == name, Lease.holder == holder))

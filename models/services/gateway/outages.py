@@ -31,7 +31,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """How the service is and was: since when it is out, if it is, and how often and how long over some days.
+    """Uptime of the service: the current outage, and number and duration of outages over some days.
 
     `since` is when the record begins; None for an installation that has none yet. `is_whole` says whether the record
     covers all of `days`.

@@ -20,7 +20,7 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 @dataclass(frozen=True, slots=True)
 class RecentRequest:
-    """One request that is over. `code` says why it was refused or broke off; status 0: nothing was answered."""
+    """A finished request. `code` is why it was refused or aborted; status 0: no response was sent."""
 
     at: datetime
     method: str

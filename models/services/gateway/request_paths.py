@@ -71,7 +71,7 @@ _END = re.compile(r"[;?#]")
 
 
 def path_fault(raw_path: bytes) -> PathFault | None:
-    """Say what is wrong with a path (without its query) under every scope, or None when it may go on as it is."""
+    """Return what is wrong with a path (without its query) under every scope, or None when it may go on as it is."""
     if _PLAIN.fullmatch(raw_path) or raw_path == ASTERISK:
         return None
     if not raw_path.startswith(b"/"):
@@ -86,7 +86,7 @@ def path_fault(raw_path: bytes) -> PathFault | None:
 
 
 def strict_path_fault(raw_path: bytes) -> PathFault | None:
-    """Say what else is wrong with a path under a restricted scope: all that two servers might read differently."""
+    """Return what else is wrong with a path under a restricted scope: all that two servers might read differently."""
     if _PLAIN.fullmatch(raw_path):
         return None
     return path_fault(raw_path) or _raw_fault(raw_path) or _decoded_fault(raw_path)
@@ -133,14 +133,14 @@ def _as_seen_by_the_most_lenient(segment: bytes) -> str:
 
 
 def is_blank(segment: str) -> bool:
-    """Say whether a decoded segment is empty to somebody: then the path ends before it, and is another one."""
+    """Return whether a decoded segment is empty to somebody: then the path ends before it, and is another one."""
     if segment.isascii():
         return not segment.strip()
     return not _as_seen_by_the_most_lenient(segment.encode("utf-8", "surrogateescape"))
 
 
 def is_under(raw_path: bytes, segment: bytes) -> bool:
-    """Say whether a path's first segment is this one, however it is written; empty segments before it do not count.
+    """Return whether a path's first segment is this one, however it is written; empty segments before it do not count.
 
     `segment` is in lower case and begins with a byte that has no other case.
     """

@@ -36,7 +36,7 @@ class Rule:
         return self.open_ended and not self.segments and not self.methods
 
     def allows(self, method: str, segments: Sequence[str]) -> bool:
-        """Say whether this rule covers a request."""
+        """Return whether this rule covers a request."""
         if method not in (self.methods or ORDINARY_METHODS):
             return self.covers_everything
         wanted = self.segments
@@ -68,7 +68,7 @@ class Scope:
         return "/" if rule is None else "/" + "/".join(quote(segment or "") for segment in rule.segments)
 
     def allows(self, method: str, segments: Sequence[str]) -> bool:
-        """Say whether a request is within the scope; `segments` are those of the path decoded once.
+        """Return whether a request is within the scope; `segments` are those of the path decoded once.
 
         Under a restricted scope a segment with `;`, or with an encoded `?` or `#`, is refused: servers differ on
         whether what follows still belongs to the path.
@@ -84,7 +84,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class ScopeDecision:
-    """What a path meets at the gate: `code` is empty or that of the refusal, `fault` says what is wrong with the path,
+    """Result of the path checks: `code` is empty or that of the refusal, `fault` is the fault of the path,
     `rule` is the one that lets the request pass.
     """
 
@@ -94,7 +94,7 @@ class ScopeDecision:
 
 
 def find_rule(scope: Scope | None, method: str, raw_path: bytes) -> ScopeDecision:
-    """Say what the gate's steps 1 and 6 make of a request, and why; `raw_path` is without its query."""
+    """Return what the gate's steps 1 and 6 make of a request, and why; `raw_path` is without its query."""
     is_restricted = scope is not None and not scope.is_unrestricted
     fault = request_paths.strict_path_fault(raw_path) if is_restricted else request_paths.path_fault(raw_path)
     if fault is not None:

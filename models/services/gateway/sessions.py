@@ -160,7 +160,7 @@ def end_by_admin(session: Session, session_id: uuid.UUID, actor: Actor) -> Proxy
 
 
 def exists(session: Session, session_id: uuid.UUID, *, token_id: uuid.UUID | None = None) -> bool:
-    """Say whether there is such a session, of this token or of any, open or not."""
+    """Return whether there is such a session, of this token or of any, open or not."""
     found = session.get(ProxySession, session_id)
     return found is not None and token_id in {None, found.token_id}
 

@@ -49,7 +49,7 @@ class TokenSnapshot:
     previous_until: datetime | None = None
 
     def is_paused(self, moment: datetime) -> bool:
-        """Say whether the token's clock stands still at `moment` because of a pause."""
+        """Return whether the token's clock stands still at `moment` because of a pause."""
         return self.paused_until is not None and moment < self.paused_until
 
 

@@ -30,7 +30,7 @@ def parse_amount(text: str, *, field: str = "amount", signed: bool = False, at_m
 
 
 def is_plain_decimal(text: str) -> bool:
-    """Say whether a text is digits with at most two after a point; Python's Decimal reads `12_0` as 120."""
+    """Return whether a text is digits with at most two after a point; Python's Decimal reads `12_0` as 120."""
     return _PLAIN.fullmatch(text.strip()) is not None
 
 

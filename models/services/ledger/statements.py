@@ -22,14 +22,14 @@ from models.users import User
 
 @dataclass(frozen=True, slots=True, order=True)
 class Month:
-    """A calendar month, in whatever time zone its days are counted."""
+    """A calendar month, without a time zone."""
 
     year: int
     month: int
 
     @classmethod
     def of(cls, moment: datetime, zone: tzinfo = UTC) -> Self:
-        """Return the month that a time is in."""
+        """Return the month of a time in a zone."""
         day = time_zones.day_of(moment, zone)
         return cls(day.year, day.month)
 
@@ -40,13 +40,13 @@ class Month:
             first = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
         except ValueError:
             raise InvalidInput("month", "month_malformed") from None
-        # The last month there is has no end.
+        # The last month of year 9999 has no end that a datetime can hold.
         if str(cls.of(first)) != text or first.year not in range(2000, 9999):
             raise InvalidInput("month", "month_malformed")
         return cls.of(first)
 
     def span(self, zone: tzinfo) -> Span:
-        """Return when the month begins and ends in a zone."""
+        """Return the start and end of the month in a zone."""
         return Span(*(time_zones.start_of(date(month.year, month.month, 1), zone) for month in (self, self.next)))
 
     @property
@@ -59,10 +59,9 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One movement of a wallet; `payment` and `rubles` are there for a top-up and for its reversals.
+    """Receipt for one ledger entry of a wallet; top-ups and their reversals have `payment` and `rubles`.
 
-    `rubles` is what was really paid or returned, as the payment and its reversals have it: amount times rate is not
-    the same, because either was rounded.
+    `rubles` is the amount paid or returned as stored with the payment: amount times rate differs by rounding.
     """
 
     number: str
@@ -90,7 +89,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a statement; `balance` is what the wallet held after it."""
+    """One line of a statement; `balance` is the wallet's balance after it."""
 
     entry: Transfer
     amount: Decimal
@@ -98,7 +97,7 @@ class Line:
 
 
 def receipt(session: Session, owner: User, transfer_id: uuid.UUID) -> Receipt:
-    """Return the receipt for a movement of the owner's wallet. Raises NotFound for a stranger's."""
+    """Return the receipt for an entry of the owner's wallet. Raises NotFound, also for another user's entry."""
     wallet = transfers.wallet_of(session, owner.id)
     entry = session.scalars(select(Transfer).where(Transfer.id == transfer_id, _touches(wallet))).one_or_none()
     if entry is None:
@@ -109,26 +108,26 @@ def receipt(session: Session, owner: User, transfer_id: uuid.UUID) -> Receipt:
 
 
 def _rubles_of(session: Session, entry: Transfer, payment: Payment) -> Decimal | None:
-    """Return the rubles of a deposit or of the reversal that a transfer belongs to, which its booking key names."""
+    """Return the rubles of a deposit, or of the reversal whose id the transfer's idempotency key contains."""
     if entry.kind is TransferKind.DEPOSIT:
         return payment.amount_rub
     try:
-        named = uuid.UUID(entry.idempotency_key.rpartition(":")[2])
+        reversal_id = uuid.UUID(entry.idempotency_key.rpartition(":")[2])
     except ValueError:
         return None
-    reversal = session.get(PaymentReversal, named)
+    reversal = session.get(PaymentReversal, reversal_id)
     return reversal.amount_rub if reversal is not None and reversal.payment_id == payment.id else None
 
 
 def number_of(entry: Transfer) -> str:
-    """Return the number of a movement's receipt: its day and the start of its id, so that it never changes."""
+    """Return the receipt number of an entry: its day and the start of its id, so that it never changes."""
     return f"{entry.created_at.astimezone(UTC):%Y%m%d}-{entry.id.hex[:8].upper()}"
 
 
 def statements(session: Session, owner: User, *, limit: int, offset: int) -> Page[Statement]:
-    """Return a page of the months from a wallet's first movement until now, newest first.
+    """Return a page of the months from a wallet's first entry until now, newest first.
 
-    One query adds each of them up: what a month opens with is what those before it have left.
+    One query sums all months; the opening balance of a month is the closing balance of the one before.
     """
     wallet = transfers.wallet_of(session, owner.id)
     zone = time_zones.zone_of(owner.time_zone)
@@ -147,7 +146,7 @@ def statements(session: Session, owner: User, *, limit: int, offset: int) -> Pag
 
 
 def statement(session: Session, owner: User, month: Month) -> Statement:
-    """Return the figures of a month. What one closes with, the next one opens with."""
+    """Return the figures of a month; its closing balance is the next month's opening balance."""
     wallet = transfers.wallet_of(session, owner.id)
     span = _span(owner, month)
     before, inside = wallet_history.sums(session, wallet, [Span(end=span.start), span])
@@ -155,13 +154,13 @@ def statement(session: Session, owner: User, month: Month) -> Statement:
 
 
 def page(session: Session, owner: User, month: Month, *, limit: int, offset: int) -> Page[Transfer]:
-    """Return a page of a month's movements, oldest first."""
+    """Return a page of a month's entries, oldest first."""
     wallet = transfers.wallet_of(session, owner.id)
     return wallet_history.page(session, wallet, span=_span(owner, month), oldest_first=True, limit=limit, offset=offset)
 
 
 def lines(session: Session, owner: User, month: Month) -> Iterator[Line]:
-    """Go through a month's movements, oldest first, a few hundred in memory at a time."""
+    """Iterate over a month's entries, oldest first, a few hundred in memory at a time."""
     wallet = transfers.wallet_of(session, owner.id)
     balance = statement(session, owner, month).opening
     for entry in wallet_history.all_entries(session, wallet, _span(owner, month)):

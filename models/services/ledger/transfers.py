@@ -22,7 +22,7 @@ _NEVER_NEGATIVE = (AccountKind.WALLET, AccountKind.HELD)
 
 
 def open_wallet(session: Session, user_id: uuid.UUID) -> Account:
-    """Give a new user an empty wallet."""
+    """Create an empty wallet for a new user."""
     wallet = Account(kind=AccountKind.WALLET, user_id=user_id)
     session.add(wallet)
     session.flush()
@@ -36,7 +36,7 @@ def wallet_of(session: Session, user_id: uuid.UUID) -> Account:
 
 
 def balances_of(session: Session, user_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Decimal]:
-    """Return what is in each user's wallet."""
+    """Return the wallet balances of several users."""
     query = select(Account.user_id, Account.balance).where(
         Account.user_id.in_(user_ids), Account.kind == AccountKind.WALLET
     )
@@ -44,7 +44,7 @@ def balances_of(session: Session, user_ids: Sequence[uuid.UUID]) -> dict[uuid.UU
 
 
 def personal_account(session: Session, user_id: uuid.UUID, kind: AccountKind) -> Account:
-    """Return the user's account of a kind other than the wallet, made empty when there is none yet."""
+    """Return the user's account of a kind other than the wallet; create an empty one when there is none."""
     made = insert(Account).values(id=uuid.uuid4(), kind=kind, user_id=user_id, balance=Decimal(0))
     session.execute(
         made.on_conflict_do_nothing(index_elements=["user_id", "kind"], index_where=text("user_id IS NOT NULL"))
@@ -60,19 +60,19 @@ def locked_wallet(session: Session, user_id: uuid.UUID) -> Account:
 
 
 def close_accounts(session: Session, user_id: uuid.UUID, moment: datetime) -> None:
-    """Let nothing be credited to a deleted user's accounts any more; the caller has locked the wallet."""
+    """Close a deleted user's accounts to further credits; the caller has locked the wallet."""
     theirs = (Account.user_id == user_id) & Account.kind.in_(_NEVER_NEGATIVE)
     session.execute(update(Account).where(theirs).values(closed_at=moment))
 
 
 def debt_of(session: Session, user_id: uuid.UUID) -> Decimal:
-    """Return what a user owes, in ZNC: above zero after a chargeback that the wallet could not cover."""
+    """Return a user's debt in ZNC: above zero after a chargeback that the wallet could not cover."""
     query = select(Account.balance).where(Account.user_id == user_id, Account.kind == AccountKind.RECEIVABLE)
     return -(session.scalar(query) or Decimal(0))
 
 
 def system_account(session: Session, kind: AccountKind) -> Account:
-    """Return the platform's own account of this kind; the first migration makes them all."""
+    """Return the platform's own account of this kind; the first migration creates them all."""
     return session.scalars(select(Account).where(Account.kind == kind, Account.user_id.is_(None))).one()
 
 
@@ -92,20 +92,20 @@ def transfer(
 ) -> uuid.UUID:
     """Move `amount` ZNC (above zero) from one account to another and return the transfer's id.
 
-    `purpose` and `details` say what it is for; an adjustment has an admin's `description` instead.
+    `purpose` and `details` are codes and parameters of what it is for; an adjustment has an admin's `description`.
 
-    What comes into a wallet repays first what its owner owes. Raises InvalidInput for an amount that cannot be
-    booked, DuplicateTransfer when the key is booked already, InsufficientFunds when a wallet or a held account would
-    fall below zero or a debt be paid twice, DebtOpen for the purchase of a debtor, AccountClosed when it would come to
-    a deleted user. The caller rolls back then, and the balances are as they were.
+    A credit to a wallet repays its owner's debt first. Raises InvalidInput for an amount that cannot be booked,
+    DuplicateTransfer when the key is booked already, InsufficientFunds when a wallet or a pending balance would fall
+    below zero or a debt would be paid twice, DebtOpen for a purchase while a debt is open, AccountClosed for a credit
+    to a deleted user. The caller then rolls back, and no balance has changed.
 
-    Accounts are locked until the commit, and one of them is everybody's: what else belongs to the transfer is added to
-    the session before it, and written here before the platform's own account is locked.
+    Accounts stay locked until the commit, and the platform's own account is shared by all transfers: add other rows of
+    the change to the session before the call; they are flushed here before that account is locked.
     """
     amount = require_amount(amount)
     reference_type, reference_id = reference
-    # The users' accounts are locked first, so that the time at which a transfer is claimed follows the order in which
-    # its wallet is booked: a statement that ran in another order would show balances that never were.
+    # The users' accounts are locked first, so that created_at of transfers follows the order in which their wallet
+    # changed: in another order a statement would show balances that never existed.
     _lock_personal(session, debit, credit)
     # Then the unique key is claimed. A second transfer with it waits for the first to commit or vanish.
     claim = (
@@ -131,8 +131,8 @@ def transfer(
     if transfer_id is None:
         raise DuplicateTransfer(idempotency_key)
     session.flush()
-    # One order for everybody means no deadlock: wallets first, then a user's other accounts, then the platform's own,
-    # whose rows all transfers share and which are held for the shortest time.
+    # One lock order for all transfers prevents deadlocks: wallets first, then a user's other accounts, then the
+    # platform's own, whose rows all transfers share and which are locked for the shortest time.
     moves = sorted(((debit, -amount), (credit, amount)), key=lambda move: _rank(move[0]))
     for account, change in moves:
         is_moved = _move(session, account, change)
@@ -141,7 +141,7 @@ def transfer(
         if not is_moved:
             raise AccountClosed if change > 0 and account.kind in _NEVER_NEGATIVE else InsufficientFunds(-change)
         if kind is TransferKind.PURCHASE and account is debit:
-            _tell_of_low_balance(session, debit, amount, because=transfer_id)
+            _notify_low_balance(session, debit, amount, because=transfer_id)
     if credit.kind is AccountKind.WALLET and credit.user_id is not None:
         _repay(session, credit, credit.user_id, amount, because=transfer_id, actor=actor)
     return transfer_id
@@ -154,7 +154,7 @@ def refuse_booked(session: Session, idempotency_key: str) -> None:
 
 
 def _lock_personal(session: Session, *accounts: Account) -> None:
-    """Lock those of the accounts that users own, wallets first: the order in which they are moved."""
+    """Lock the accounts that belong to users, wallets first: the order in which balances change."""
     ids = [account.id for account in accounts if account.user_id is not None]
     query = select(Account.id).where(Account.id.in_(ids)).order_by(Account.kind != AccountKind.WALLET, Account.id)
     session.execute(query.with_for_update(key_share=True))
@@ -165,7 +165,7 @@ def _rank(account: Account) -> tuple[bool, bool, uuid.UUID]:
 
 
 def _refuse_debtors(session: Session, wallet: Account, amount: Decimal) -> None:
-    """Raise DebtOpen for a buyer who owes. Checked under the wallet's lock, as debts are booked."""
+    """Raise DebtOpen for a buyer with a debt. Checked under the wallet's lock, as debts are booked."""
     if wallet.user_id is not None and (debt := debt_of(session, wallet.user_id)):
         raise DebtOpen(debt, amount)
 
@@ -173,7 +173,7 @@ def _refuse_debtors(session: Session, wallet: Account, amount: Decimal) -> None:
 def _repay(
     session: Session, wallet: Account, user_id: uuid.UUID, amount: Decimal, *, because: uuid.UUID, actor: Actor
 ) -> None:
-    """Let what has just come into a wallet, whose row is locked by that, repay what its owner owes."""
+    """Repay the owner's debt from what was just credited to a wallet, whose row is locked by that."""
     debt = debt_of(session, user_id)
     if debt:
         transfer(
@@ -189,7 +189,7 @@ def _repay(
         )
 
 
-def _tell_of_low_balance(session: Session, wallet: Account, spent: Decimal, *, because: uuid.UUID) -> None:
+def _notify_low_balance(session: Session, wallet: Account, spent: Decimal, *, because: uuid.UUID) -> None:
     """E-mail the owner of a wallet whose balance has just fallen below their threshold."""
     user = session.get(User, wallet.user_id)
     if user is not None and wallet.balance < user.low_balance_znc <= wallet.balance + spent:
@@ -199,12 +199,12 @@ def _tell_of_low_balance(session: Session, wallet: Account, spent: Decimal, *, b
 
 
 def _move(session: Session, account: Account, change: Decimal) -> bool:
-    """Change a balance by a conditional update: two spenders at once cannot both pass it. Says whether this one did."""
+    """Change a balance by a conditional update, which two concurrent debits cannot both pass; return whether it did."""
     statement = update(Account).where(Account.id == account.id).values(balance=Account.balance + change)
     if change < 0 and account.kind in _NEVER_NEGATIVE:
         statement = statement.where(Account.balance >= -change)
     elif change > 0 and account.kind in _NEVER_NEGATIVE:
-        # A deletion closes the account under its row lock: what is credited at that moment is refused.
+        # A deletion closes the account under its row lock, so a concurrent credit is refused.
         statement = statement.where(Account.closed_at.is_(None))
     elif change > 0 and account.kind is AccountKind.RECEIVABLE:
         statement = statement.where(Account.balance <= -change)

@@ -139,7 +139,7 @@ SHOWN = 100
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a check of the ledger found; amounts in ZNC.
+    """Result of a ledger verification; amounts in ZNC.
 
     `balances` are the sums over all accounts of a kind; `faults` maps a rule that does not hold to what breaks it, at
     most `SHOWN` rows and one more.

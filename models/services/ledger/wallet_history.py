@@ -1,7 +1,7 @@
-"""The movements of one wallet: a page of them, all of them, and what they add up to.
+"""Ledger entries of one wallet: pages, iteration over all, and sums over periods.
 
-A wallet stands on either side of a transfer. Each side is asked for by itself and the two are merged: either comes in
-order out of an index that holds all that is needed, whereas with an OR every row of the wallet is fetched and sorted.
+A wallet is the debit or the credit account of a transfer. Each side is queried by itself and the two are merged: either
+is an index-only scan in order, whereas an OR fetches and sorts every row of the wallet.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ _SIDES = (Transfer.credit_account_id, Transfer.debit_account_id)
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What came in and went out, in ZNC, and in how many movements."""
+    """Sums of credits and debits in ZNC, and the number of entries."""
 
     received: Decimal = Decimal(0)
     spent: Decimal = Decimal(0)
@@ -33,7 +33,7 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A time from `start` up to `end`, which is not part of it."""
+    """A period from `start` up to, but not including, `end`."""
 
     start: datetime = _FIRST
     end: datetime = _LAST
@@ -52,7 +52,7 @@ def page(
     span: Span = ALWAYS,
     oldest_first: bool = False,
 ) -> Page[Transfer]:
-    """Return a page of a wallet's movements, newest first unless the oldest are asked for."""
+    """Return a page of a wallet's entries, newest first unless `oldest_first`."""
     limit, offset = min(max(limit, 1), MAX_LIMIT), min(max(offset, 0), MAX_OFFSET)
     which = [*_within(span), *([] if kind is None else [Transfer.kind == kind])]
     total = session.scalar(select(func.count()).select_from(_merged(wallet, which))) or 0
@@ -61,19 +61,19 @@ def page(
 
 
 def latest(session: Session, wallet: Account, count: int) -> Sequence[Transfer]:
-    """Return a wallet's last movements, newest first, without counting the others."""
+    """Return a wallet's latest entries, newest first, without counting the others."""
     return _slice(session, wallet, [], count, 0)
 
 
 def all_entries(session: Session, wallet: Account, span: Span = ALWAYS) -> Iterator[Transfer]:
-    """Go through a wallet's movements, oldest first, some hundred in memory at a time."""
+    """Iterate over a wallet's entries, oldest first, a few hundred in memory at a time."""
     moved = _merged(wallet, _within(span))
     query = select(Transfer).join(moved, moved.c.id == Transfer.id).order_by(*_in_order(moved.c, oldest_first=True))
     return iter(session.scalars(query.execution_options(yield_per=IN_MEMORY)))
 
 
 def first_and_last(session: Session, wallet: Account) -> tuple[datetime, datetime] | None:
-    """Return when a wallet moved first and last; None when it never did."""
+    """Return the times of a wallet's first and last entry; None when it has none."""
     ends = [
         of_both(*(select(end(Transfer.created_at)).where(side == wallet.id).scalar_subquery() for side in _SIDES))
         for of_both, end in ((func.least, func.min), (func.greatest, func.max))
@@ -83,7 +83,7 @@ def first_and_last(session: Session, wallet: Account) -> tuple[datetime, datetim
 
 
 def sums(session: Session, wallet: Account, spans: Sequence[Span]) -> list[Sums]:
-    """Return what a wallet's movements come to in each span, all by one statement."""
+    """Return the sums of a wallet's entries in each span, by one statement."""
     bounds = [array([getattr(span, name) for span in spans], type_=_MOMENT) for name in ("start", "end")]
     asked = func.unnest(*bounds).table_valued("start", "end", with_ordinality="number").render_derived()
     within = (Transfer.created_at >= asked.c.start, Transfer.created_at < asked.c.end)
@@ -99,7 +99,7 @@ def sums(session: Session, wallet: Account, spans: Sequence[Span]) -> list[Sums]
 def _slice(
     session: Session, wallet: Account, which: list[Any], limit: int, offset: int, *, oldest_first: bool = False
 ) -> Sequence[Transfer]:
-    # Neither side has to be read any further than this page reaches.
+    # Neither side has to be read beyond the end of this page.
     moved = _merged(wallet, which, *_in_order(Transfer, oldest_first=oldest_first), at_most=offset + limit)
     order = _in_order(moved.c, oldest_first=oldest_first)
     asked = select(moved.c.id).order_by(*order).limit(limit).offset(offset)
@@ -108,7 +108,7 @@ def _slice(
 
 
 def _merged(wallet: Account, which: list[Any], *order: Any, at_most: int | None = None) -> Subquery:
-    """Return id and time of a wallet's movements; with an order, of the first `at_most` of each side."""
+    """Return id and time of a wallet's entries; with an order, of the first `at_most` of each side."""
     sides = (select(Transfer.id, Transfer.created_at).where(side == wallet.id, *which) for side in _SIDES)
     return union_all(*(side.order_by(*order).limit(at_most) if order else side for side in sides)).subquery()
 

@@ -1,4 +1,4 @@
-"""What may be changed at run time: prices, limits, device policy and maintenance; everything else is frozen.
+"""Settings that can be changed at run time: prices, limits, device policy and maintenance mode.
 
 `effective_settings` is the one way to read it. Portal and jobs cache its result for a second (`CachedSettings`); the
 proxy workers read it when an invalidation message arrives. A change is validated by the types that read config.toml.

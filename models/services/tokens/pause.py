@@ -33,7 +33,7 @@ DAY = 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class PauseOptions:
-    """What the owner can do about a pause: when it may end, when it ends by itself, how many are left after it.
+    """Limits of a pause: its earliest end, its automatic end, and the number of pauses left after it.
 
     `refused` says why none can begin now; `debt` is what the owner has to repay to end a pause for a debt, in ZNC.
     """
@@ -131,7 +131,7 @@ def resume_due(session: Session, token_id: uuid.UUID) -> bool:
 
 
 def is_for_debt(session: Session, token: AccessToken) -> bool:
-    """Say whether the pause that is on, if one is, lasts until a debt is repaid."""
+    """Return whether the pause that is on, if one is, lasts until a debt is repaid."""
     if token.activated_at is not None and token.paused_at is None:
         return False  # an activated token without `paused_at` has no open pause
     return session.scalar(select(AccessToken.id).where(AccessToken.id == token.id, is_paused_for_debt())) is not None

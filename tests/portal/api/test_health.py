@@ -45,7 +45,7 @@ def test_details_are_for_superusers_and_the_ops_networks(
     assert as_dana.get("/health/detailed", environ_base=abroad).status_code == 403
     forged = {"X-Forwarded-For": "127.0.0.1"}
     assert anonymous.get("/health/detailed", environ_base=abroad, headers=forged).status_code == 403
-    # From this machine, but by way of a proxy that nobody has declared: whoever is behind it is not ops.
+    # From this machine, but through an undeclared proxy: the client's address is unknown, so it is not an ops network.
     assert anonymous.get("/health/detailed", headers=forged).status_code == 403
     assert anonymous.get("/health", environ_base=abroad).status_code == 200
     for caller, status in ((alices, 403), (danas, 200)):

@@ -1,4 +1,4 @@
-"""How often the API may be called: told in headers, kept for superusers open, and kept while Redis is away."""
+"""Rate limits of the API: headers, exemption of admins, and limits while Redis is down."""
 
 from flask import Flask
 from redis import Redis
@@ -12,13 +12,13 @@ FEW = 3
 
 
 def limited(settings: Settings, **changes: str) -> Settings:
-    """The settings with a small limit, and perhaps another Redis."""
+    """Return the settings with a small limit, and optionally another Redis."""
     limits = settings.limits.model_copy(update={"api_per_minute": FEW})
     redis = settings.redis.model_copy(update=changes)
     return settings.model_copy(update={"limits": limits, "redis": redis})
 
 
-def test_every_reply_says_how_much_is_left_and_the_one_too_many_when_to_come_back(
+def test_every_response_has_the_remaining_quota_and_a_rejected_request_has_retry_after(
     alices: Program, app: Flask, settings: Settings, redis: Redis
 ) -> None:
     caller = Program(create_app(limited(settings)).test_client(), **alices.headers)
@@ -34,7 +34,7 @@ def test_every_reply_says_how_much_is_left_and_the_one_too_many_when_to_come_bac
     assert answer.headers["RateLimit-Remaining"] == "0"
 
 
-def test_each_user_has_a_window_of_his_own_and_superusers_pass(
+def test_each_user_has_their_own_limit_and_admins_have_none(
     alices: Program, charlies: Program, danas: Program, app: Flask, settings: Settings
 ) -> None:
     client = create_app(limited(settings)).test_client()
@@ -43,13 +43,13 @@ def test_each_user_has_a_window_of_his_own_and_superusers_pass(
     assert statuses == [[200, 200, 200, 429], [200, 200, 200, 429], [200, 200, 200, 200]]
 
 
-def test_what_is_not_admitted_is_not_counted(nobody: Program, redis: Redis) -> None:
+def test_requests_without_credentials_are_not_counted(nobody: Program, redis: Redis) -> None:
     for _ in range(3):
         told(nobody.get("/users/me"), 403)
     assert list(redis.scan_iter("zenzefi:limit*")) == []
 
 
-def test_while_redis_is_away_the_api_answers_and_each_process_keeps_its_share(
+def test_while_redis_is_down_each_process_enforces_its_share_of_the_limit(
     alices: Program, app: Flask, settings: Settings, session: Session
 ) -> None:
     away = limited(settings, url="redis://127.0.0.1:1/0")

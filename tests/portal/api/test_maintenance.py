@@ -1,4 +1,4 @@
-"""Maintenance for programs: they may look, admins may change, and providers' callbacks go on."""
+"""Maintenance mode in the API: reads, changes by admins and payment callbacks keep working."""
 
 from collections.abc import Callable
 
@@ -18,13 +18,13 @@ BUY = {"duration_hours": 1, "scope": "full"}
 
 @pytest.fixture
 def closed(session: Session, settings: Settings, dana: User) -> None:
-    """The shop is closed."""
+    """Switch maintenance mode on."""
     facts = {"reason": "a move", "seen": 0, "actor": Actor(dana.id)}
     overrides.change(session, settings, "maintenance.on", value="true", **facts)
     session.commit()
 
 
-def test_a_buyers_program_looks_and_changes_nothing(
+def test_users_can_read_but_not_change_anything(
     closed: None, program: Callable[[User], Program], nobody: Program, alice: User, dana: User
 ) -> None:
     alices = program(alice)
@@ -39,7 +39,7 @@ def test_a_buyers_program_looks_and_changes_nothing(
     told(nobody.post("/tokens/purchase", BUY), 403)
 
 
-def test_an_admins_program_goes_on_and_his_cookie_has_no_say(
+def test_admins_can_change_things_and_an_admins_cookie_does_not_count(
     closed: None, program: Callable[[User], Program], as_dana: Browser, alice: User, dana: User
 ) -> None:
     told(program(dana).patch(f"/admin/users/{alice.id}", {"is_active": True}), 200)

@@ -37,12 +37,12 @@ def at(app: Flask) -> Callable[[str], Browser]:
 
 
 def guess(browser: Browser, email: str, times: int = 1) -> list[int]:
-    """Try wrong passwords and return the answers' codes."""
+    """Try wrong passwords and return the status codes."""
     return [browser.post("/login", email=email, password=WRONG).status_code for _ in range(times)]
 
 
 @pytest.mark.parametrize("email", ["alice@example.test", "nobody@example.test"])
-def test_guesses_at_one_account_from_many_addresses_are_braked(
+def test_guesses_at_one_account_from_many_addresses_are_limited(
     at: Callable[[str], Browser], alice: User, email: str
 ) -> None:
     codes = [guess(at(f"203.0.113.{number}"), email)[0] for number in range(8)]
@@ -56,31 +56,31 @@ def test_the_right_password_passes_while_others_fail_on_the_account(at: Callable
 
 
 def test_a_browser_that_was_used_before_is_counted_by_itself(at: Callable[[str], Browser], alice: User) -> None:
-    office = "198.51.100.1"
-    own = at(office)
+    shared_address = "198.51.100.1"
+    own = at(shared_address)
     own.log_in(alice)
     own.post("/logout")
-    # Colleagues behind the same address, on her account and on others.
-    assert guess(at(office), alice.email, 7) == [401] * 5 + [429] * 2
+    # Other browsers behind the same address fail on this account and on others.
+    assert guess(at(shared_address), alice.email, 7) == [401] * 5 + [429] * 2
     for number in range(35):
-        guess(at(office), f"colleague{number}@example.test")
-    assert guess(at(office), "one-more@example.test") == [429]
+        guess(at(shared_address), f"colleague{number}@example.test")
+    assert guess(at(shared_address), "one-more@example.test") == [429]
     assert own.log_in(alice).status_code == 303
 
 
 def test_the_right_password_passes_at_an_address_where_others_fail_on_other_accounts(
     at: Callable[[str], Browser], alice: User
 ) -> None:
-    office = "198.51.100.1"
+    shared_address = "198.51.100.1"
     for number in range(35):
-        guess(at(office), f"colleague{number}@example.test")
-    assert at(office).log_in(alice).status_code == 303
+        guess(at(shared_address), f"colleague{number}@example.test")
+    assert at(shared_address).log_in(alice).status_code == 303
 
 
-def test_an_address_that_fails_ten_times_its_limit_has_nothing_checked_any_more(
+def test_no_password_is_checked_for_an_address_far_above_its_limit(
     settings: Settings, app: Flask, alice: User, session: Session
 ) -> None:
-    """Each check costs a hash of Argon2, so there must be an end."""
+    """Each check computes an Argon2 hash, so the number of checks must be bounded."""
     session.commit()
     limits = settings.limits.model_copy(update={"auth_per_address": 2})
     client = create_app(settings.model_copy(update={"limits": limits})).test_client()
@@ -124,7 +124,7 @@ def test_the_wait_doubles_with_each_further_failure_up_to_an_hour(
     assert guess(at("203.0.113.7"), alice.email, 5) == [401] * 5
 
 
-def test_typos_in_the_form_and_good_logins_cost_nothing(at: Callable[[str], Browser], alice: User) -> None:
+def test_invalid_forms_and_successful_logins_are_not_counted(at: Callable[[str], Browser], alice: User) -> None:
     browser = at("203.0.113.7")
     for _ in range(7):
         assert browser.post("/login", email=alice.email, password="").status_code == 400
@@ -132,7 +132,7 @@ def test_typos_in_the_form_and_good_logins_cost_nothing(at: Callable[[str], Brow
     assert guess(browser, alice.email, 6) == [401] * 5 + [429]
 
 
-def test_five_completed_registrations_an_hour_and_refused_ones_cost_nothing(
+def test_five_registrations_an_hour_are_allowed_and_refused_ones_are_not_counted(
     at: Callable[[str], Browser], alice: User, time: Clock
 ) -> None:
     browser = at("203.0.113.7")
@@ -156,7 +156,7 @@ def test_failures_do_not_count_as_registrations(at: Callable[[str], Browser], al
 
 
 def test_a_taken_address_counts_as_a_completed_registration(at: Callable[[str], Browser], alice: User) -> None:
-    """Otherwise the sixth try would say whether the five before were taken."""
+    """Otherwise the sixth attempt would reveal whether the five addresses before were taken."""
     for email in (alice.email, "free{}@example.test"):
         browser = at("203.0.113.7" if email == alice.email else "203.0.113.8")
         fields = [{"email": email.format(number), "username": f"{email[:4]}{number}"} for number in range(6)]
@@ -165,7 +165,7 @@ def test_a_taken_address_counts_as_a_completed_registration(at: Callable[[str], 
 
 
 @pytest.mark.parametrize(("processes", "machines"), [(2, 1), (1, 2)])
-def test_while_redis_is_away_each_process_keeps_its_share(
+def test_while_redis_is_down_each_process_enforces_its_share_of_the_limit(
     app: Flask, settings: Settings, alice: User, session: Session, *, processes: int, machines: int
 ) -> None:
     session.commit()
@@ -228,7 +228,7 @@ def attack(at: Callable[[str], Browser], user: User) -> None:
 def test_a_guessed_password_gives_no_access_without_the_e_mailed_link(
     at: Callable[[str], Browser], post: Mailbox, alice: User
 ) -> None:
-    """Guesses from many addresses hit in the end: then the account's mail has to prove whose it is."""
+    """Guesses from many addresses succeed eventually, so a login then also needs the link in the account's e-mail."""
     at("198.51.100.7").log_in(alice)
     attack(at, alice)
     guesser = at("203.0.113.200")
@@ -242,11 +242,11 @@ def test_a_guessed_password_gives_no_access_without_the_e_mailed_link(
     assert owner.post(link).location == "/dashboard"
     assert owner.get("/dashboard").status_code == 200
     owner.post("/logout")
-    # This browser is known from now on.
+    # This browser is known now.
     assert owner.log_in(alice).location == "/dashboard"
 
 
-def test_one_address_that_guesses_at_many_accounts_needs_their_mail(
+def test_an_address_that_failed_on_many_accounts_needs_the_e_mailed_link(
     at: Callable[[str], Browser], post: Mailbox, alice: User
 ) -> None:
     for number in range(35):
@@ -257,7 +257,7 @@ def test_one_address_that_guesses_at_many_accounts_needs_their_mail(
     assert post.link("Finish signing in")
 
 
-def test_a_known_browser_needs_no_mail_while_others_guess(
+def test_a_known_browser_needs_no_e_mailed_link_while_others_guess(
     at: Callable[[str], Browser], post: Mailbox, alice: User
 ) -> None:
     own = at("198.51.100.1")
@@ -278,7 +278,7 @@ def test_a_second_factor_is_proof_enough_while_others_guess(
     assert browser.post("/login/code", code=phone.next_code()).location == "/dashboard"
 
 
-def test_a_program_is_told_to_wait_for_the_mail(
+def test_an_api_login_is_refused_until_the_e_mailed_link_is_used(
     at: Callable[[str], Browser], post: Mailbox, alice: User, session: Session
 ) -> None:
     attack(at, alice)
@@ -291,7 +291,7 @@ def test_a_program_is_told_to_wait_for_the_mail(
     assert program.post("/api/v1/auth/login", json=own).status_code == 200
 
 
-def test_a_link_to_finish_a_login_is_good_once_and_not_after_a_new_password(
+def test_a_link_to_finish_a_login_works_once_and_not_after_a_password_change(
     at: Callable[[str], Browser], post: Mailbox, alice: User, session: Session
 ) -> None:
     attack(at, alice)

@@ -1,4 +1,4 @@
-"""The office through the API."""
+"""Admin endpoints of the JSON API."""
 
 import uuid
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Registering, logging in, and everything that ends a login."""
+"""API endpoints for registration and login, and everything that ends a login."""
 
 import base64
 import json
@@ -31,7 +31,7 @@ def bearer(app_program: Program, token: str) -> Program:
     return Program(app_program.client, Authorization=f"Bearer {token}")
 
 
-def test_registering_returns_the_user_without_his_password(nobody: Program, session: Session) -> None:
+def test_registration_returns_the_user_without_the_password(nobody: Program, session: Session) -> None:
     made = told(nobody.post("/auth/register", {**NEW, "full_name": "Eve Example"}), 201)
     assert set(made) == {
         "id",
@@ -50,13 +50,15 @@ def test_registering_returns_the_user_without_his_password(nobody: Program, sess
     assert len(made["referral_code"]) == 12
 
 
-def test_who_registers_through_the_api_is_written_to_in_his_language(nobody: Program, session: Session) -> None:
+def test_users_registered_through_the_api_receive_e_mails_in_their_language(nobody: Program, session: Session) -> None:
     nobody.headers["Accept-Language"] = "ru-RU,ru;q=0.9"
     made = told(nobody.post("/auth/register", NEW), 201)
     assert session.get_one(User, uuid.UUID(made["id"])).language == "ru"
 
 
-def test_a_referral_code_joins_the_two_and_a_bad_one_is_400(nobody: Program, session: Session, alice: User) -> None:
+def test_a_referral_code_sets_the_referrer_and_an_unknown_one_is_400(
+    nobody: Program, session: Session, alice: User
+) -> None:
     session.commit()
     made = told(nobody.client.post(f"/api/v1/auth/register?ref={alice.referral_code}", json=NEW), 201)
     row = session.scalars(select(User).where(User.email == made["email"])).one()
@@ -92,7 +94,7 @@ def test_a_taken_address_or_name_is_400_in_english(nobody: Program, session: Ses
         ("full_name", "two\nlines"),
     ],
 )
-def test_what_does_not_fit_is_422_and_says_where(nobody: Program, field: str, value: str | None) -> None:
+def test_an_invalid_field_is_422_with_its_location(nobody: Program, field: str, value: str | None) -> None:
     [fault] = told(nobody.post("/auth/register", {**NEW, field: value}), 422)["detail"]
     assert fault["loc"] == ["body", field]
     assert fault["msg"]
@@ -140,7 +142,7 @@ def test_a_wrong_password_and_an_unknown_address_get_the_same_401(
     assert actions(session, alice).count(AuditAction.USER_LOGIN_FAILED) == 1
 
 
-def test_a_disabled_user_does_not_log_in_and_his_tokens_are_403(
+def test_a_disabled_user_cannot_log_in_and_their_tokens_are_403(
     nobody: Program, alices: Program, session: Session, alice: User, dana: User
 ) -> None:
     roles.set_active(session, alice.id, active=False, actor=Actor(dana.id))

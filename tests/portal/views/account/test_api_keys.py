@@ -1,4 +1,4 @@
-"""API keys: made and ended on a page, shown once, and good for what they were made for."""
+"""API keys: creation, one-time display, scopes and revocation."""
 
 import re
 import uuid
@@ -22,12 +22,12 @@ from tests.portal.conftest import Browser
 
 
 def order() -> dict[str, str]:
-    """Return what a fresh form for a key sends."""
+    """Return the fields of a new form for a key."""
     return {"name": "Script", "scope": "read", "days": "90", "key_id": str(uuid.uuid4())}
 
 
 def made(browser: Browser, **fields: str) -> str:
-    """Make a key on the page and return its secret."""
+    """Create a key on the page and return its secret."""
     page = browser.post("/profile/keys", **{**order(), **fields})
     assert page.status_code == 200
     found = re.search(r"zk_[\w-]+(?=</code>)", page.text)
@@ -56,7 +56,7 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(as_alice: Browser, alice: User, 
     assert AuditAction.API_KEY_MADE in actions(session, alice)
 
 
-def test_it_works_in_either_header_and_its_last_use_is_seen(
+def test_a_key_works_in_both_headers_and_its_last_use_is_shown(
     app: Flask, as_alice: Browser, time: Clock, session: Session
 ) -> None:
     secret = made(as_alice)
@@ -69,7 +69,7 @@ def test_it_works_in_either_header_and_its_last_use_is_seen(
 
 def test_access_of_each_scope(app: Flask, session: Session, alice: User, dana: User, settings: Settings) -> None:
     buy = {"duration_hours": 1, "scope": "full"}
-    for user, scope, read, spend, office in (
+    for user, scope, read, spend, admin_area in (
         (alice, KeyScope.READ, 200, 403, 403),
         (alice, KeyScope.BUY, 200, 402, 403),
         (dana, KeyScope.READ, 200, 403, 403),
@@ -79,7 +79,7 @@ def test_access_of_each_scope(app: Flask, session: Session, alice: User, dana: U
         caller = with_key(app, key_of(session, user, settings, scope))
         spent = caller.post("/tokens/purchase", {**buy, "duration_hours": 720}).status_code
         found = (caller.get("/currency/balance").status_code, spent, caller.get("/admin/users").status_code)
-        assert (user.username, scope, *found) == (user.username, scope, read, spend, office)
+        assert (user.username, scope, *found) == (user.username, scope, read, spend, admin_area)
         told(caller.patch("/users/me", {"full_name": "X"}), 403)
 
 
@@ -94,7 +94,7 @@ def test_a_former_admins_key_has_no_admin_access(
     told(caller.get("/admin/users"), 403)
 
 
-def test_an_ended_an_expired_and_a_made_up_key_open_nothing(
+def test_expired_and_invalid_keys_give_no_access(
     app: Flask, as_alice: Browser, session: Session, time: Clock, settings: Settings
 ) -> None:
     secret = made(as_alice, days="30")
@@ -107,7 +107,7 @@ def test_an_ended_an_expired_and_a_made_up_key_open_nothing(
         told(caller.get("/users/me"), 401)
 
 
-def test_ending_a_key_ends_it_at_once_and_a_strangers_is_404(
+def test_revoking_a_key_works_at_once_and_another_users_key_is_404(
     app: Flask, as_alice: Browser, as_charlie: Browser, session: Session, alice: User
 ) -> None:
     caller = with_key(app, made(as_alice))
@@ -139,7 +139,7 @@ def test_a_disabled_users_key_is_403(app: Flask, session: Session, alice: User, 
         {"days": "x"},
     ],
 )
-def test_a_key_that_cannot_be_is_refused(as_alice: Browser, fields: dict[str, str], session: Session) -> None:
+def test_a_form_with_invalid_fields_creates_no_key(as_alice: Browser, fields: dict[str, str], session: Session) -> None:
     answer = as_alice.post("/profile/keys", **{**order(), **fields})
     assert answer.status_code == 400
     assert session.scalars(select(ApiKey)).all() == []
@@ -156,8 +156,8 @@ def test_a_user_has_at_most_twenty_keys(session: Session, alice: User, settings:
         )
 
 
-def test_a_form_that_is_sent_again_makes_no_second_key(as_alice: Browser, session: Session) -> None:
-    """A reload sends the form of a new secret again; whatever makes a secret acts once for each form."""
+def test_a_form_sent_again_creates_no_second_key(as_alice: Browser, session: Session) -> None:
+    """A reload sends the form again; every form that creates a secret acts once."""
     page = as_alice.get("/profile/keys").text
     key_id = re.search(r'name="key_id"[^>]*value="([^"]+)"', page)
     assert key_id is not None
@@ -168,7 +168,7 @@ def test_a_form_that_is_sent_again_makes_no_second_key(as_alice: Browser, sessio
     assert session.scalars(select(ApiKey.id)).all() == [uuid.UUID(key_id[1])]
 
 
-def test_a_key_is_ended_after_a_question_that_needs_no_script(
+def test_revocation_of_a_key_is_confirmed_without_javascript(
     as_alice: Browser, as_charlie: Browser, session: Session
 ) -> None:
     made(as_alice)

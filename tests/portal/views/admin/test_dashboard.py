@@ -39,12 +39,12 @@ from tests.portal.conftest import Browser, Jobs, text_of
 
 
 def fail() -> None:
-    """A job that never works."""
+    """Fail, as a job."""
     raise ValueError("<b>it is broken</b>")
 
 
 @pytest.fixture
-def lane(redis: Redis) -> Queue:
+def queue(redis: Redis) -> Queue:
     """The queue of the test's own Redis."""
     return Queue(queues.QUEUE, connection=redis)
 
@@ -53,7 +53,7 @@ def report(**faults: list[str]) -> Report:
     return Report(transfers=0, turnover=Decimal(0), balances={}, faults=faults)
 
 
-def test_items_that_need_attention_are_on_top(as_dana: Browser, session: Session, redis: Redis, lane: Queue) -> None:
+def test_items_that_need_attention_are_on_top(as_dana: Browser, session: Session, redis: Redis, queue: Queue) -> None:
     ledger_verification.record_check(session, report())
     session.commit()
     page = as_dana.get("/admin/").text
@@ -61,7 +61,7 @@ def test_items_that_need_attention_are_on_top(as_dana: Browser, session: Session
     assert "Nothing needs attention." not in page
     redis.hset(gateway_workers.GAUGES, "one", f"{int(clock.now().timestamp())} 1 0 1")
     redis.set(queues.SCHEDULER_KEY, "now")
-    Worker([lane], connection=redis).register_birth()
+    Worker([queue], connection=redis).register_birth()
     assert "Nothing needs attention." in as_dana.get("/admin/").text
     ledger_verification.record_check(session, report(balances=["a wallet"]))
     session.commit()
@@ -70,7 +70,9 @@ def test_items_that_need_attention_are_on_top(as_dana: Browser, session: Session
     assert "Nothing needs attention." not in page.text
 
 
-def test_days_are_counted_once_and_again(session: Session, alice: User, settings: Settings, time: Clock) -> None:
+def test_past_days_are_counted_once_and_recent_days_again(
+    session: Session, alice: User, settings: Settings, time: Clock
+) -> None:
     buy(session, alice, settings, hours=24)
     assert daily_stats.update_days(session) == daily_stats.DAYS
     buy(session, alice, settings, hours=1)
@@ -82,7 +84,7 @@ def test_days_are_counted_once_and_again(session: Session, alice: User, settings
     assert admin_dashboard.load_dashboard(session, settings).sold_today == 19
 
 
-def test_the_shops_days_are_those_of_the_platforms_time_zone(
+def test_days_of_the_statistics_follow_the_platforms_time_zone(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     # 31 December, 22:30 UTC is 1 January in Moscow.
@@ -94,7 +96,7 @@ def test_the_shops_days_are_those_of_the_platforms_time_zone(
     daily_stats.update_days(session)
     assert admin_dashboard.load_dashboard(session, settings).days[-1].day == date(2026, 12, 31)
     assert admin_dashboard.load_dashboard(session, settings).sold_today == 18
-    # After a change of the zone all days are counted anew.
+    # After a change of the time zone all days are counted again.
     assert daily_stats.update_days(session, "Europe/Moscow") >= daily_stats.DAYS
     today = admin_dashboard.load_dashboard(session, settings.model_copy(update={"platform": platform})).days[-1]
     assert (today.day, today.sold_znc, today.purchases) == (date(2027, 1, 1), 18, 1)
@@ -104,7 +106,7 @@ def test_the_shops_days_are_those_of_the_platforms_time_zone(
     assert session.scalars(select(DailyStats.day).where(DailyStats.purchases > 0)).all() == [date(2026, 12, 31)]
 
 
-def test_the_first_page_names_the_zone_of_its_days(as_dana: Browser) -> None:
+def test_the_dashboard_names_the_time_zone_of_its_days(as_dana: Browser) -> None:
     assert "Days follow the time zone UTC." in as_dana.get("/admin/").text
 
 
@@ -161,7 +163,7 @@ def announce(browser: Browser, **changes: str) -> int:
     return browser.post("/admin/announcements", **{**words, "starts_at": "", "ends_at": "", **changes}).status_code
 
 
-def test_a_form_that_is_sent_twice_announces_once(as_dana: Browser, session: Session) -> None:
+def test_a_form_sent_twice_creates_one_announcement(as_dana: Browser, session: Session) -> None:
     found = re.search(r'name="key"[^>]*value="([^"]+)"', as_dana.get("/admin/announcements").text)
     key = found[1] if found else ""
     assert [announce(as_dana, key=key) for _ in range(2)] == [303, 303]
@@ -171,7 +173,7 @@ def test_a_form_that_is_sent_twice_announces_once(as_dana: Browser, session: Ses
     assert announce(as_dana, key="x") == 400
 
 
-def test_an_announcement_is_shown_in_both_languages_and_put_away(
+def test_an_announcement_is_shown_in_both_languages_and_can_be_dismissed(
     as_dana: Browser, as_alice: Browser, anonymous: Browser, session: Session
 ) -> None:
     assert announce(as_dana) == 303
@@ -198,7 +200,9 @@ def test_an_announcement_outlives_the_transaction_that_read_it(
     assert "relocate" in anonymous.get("/").text
 
 
-def test_an_announcement_has_a_time(as_dana: Browser, anonymous: Browser) -> None:
+def test_an_announcement_is_shown_from_its_start_and_its_fields_are_validated(
+    as_dana: Browser, anonymous: Browser
+) -> None:
     later = f"{clock.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"
     assert announce(as_dana, starts_at=later) == 303
     assert "relocate" not in anonymous.get("/").text
@@ -214,21 +218,21 @@ def test_every_job_has_a_name_for_admins() -> None:
     assert asked_for == set(JOBS)
 
 
-def test_a_failed_job_is_run_again_or_removed(
-    as_dana: Browser, dana: User, session: Session, lane: Queue, redis: Redis
+def test_a_failed_job_can_be_retried_or_removed(
+    as_dana: Browser, dana: User, session: Session, queue: Queue, redis: Redis
 ) -> None:
     for _ in range(2):
-        lane.enqueue(fail)
-    Worker([lane], connection=redis).work(burst=True)
+        queue.enqueue(fail)
+    Worker([queue], connection=redis).work(burst=True)
     page = as_dana.get("/admin/jobs").text
     assert page.count("data-job=") == 2
     assert "No job worker is running" in page
     assert "ValueError: &lt;b&gt;it is broken&lt;/b&gt;" in page
-    first, second = lane.failed_job_registry.get_job_ids()
+    first, second = queue.failed_job_registry.get_job_ids()
     as_dana.post("/admin/jobs/again", job=first)
     as_dana.post("/admin/jobs/remove", job=second)
-    assert lane.get_job_ids() == [first]
-    assert lane.failed_job_registry.count == 0
+    assert queue.get_job_ids() == [first]
+    assert queue.failed_job_registry.count == 0
     assert actions(session, dana)[-2:] == [AuditAction.JOB_CHANGED] * 2
     as_dana.post("/admin/jobs/again", job="nothing")
     assert "This job no longer exists." in as_dana.flashes("/admin/jobs")
