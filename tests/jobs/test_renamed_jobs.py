@@ -104,7 +104,7 @@ def test_runs_are_counted_under_the_present_name(redis: Redis) -> None:
     assert redis.hkeys(JOBS_KEY) == [b"jobs.audit.chain_new_rows"]
 
 
-def test_what_was_counted_under_former_names_moves_to_the_present_ones(redis: Redis) -> None:
+def test_counts_of_former_names_move_to_the_present_ones(redis: Redis) -> None:
     """Without it the former name's last success would age for ever, and its alert would never end."""
     redis.hset(
         TOTALS_KEY,

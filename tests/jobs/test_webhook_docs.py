@@ -45,7 +45,7 @@ def test_the_snippet_accepts_what_we_sign(verify: Verify) -> None:
     )
 
 
-def test_the_snippet_refuses_what_was_changed_replayed_or_signed_by_another(verify: Verify) -> None:
+def test_the_snippet_refuses_changed_replayed_and_foreign_requests(verify: Verify) -> None:
     secret, now = signing.new_secret(), clock.now()
     headers, body = signed(secret, now)
     shown = signing.mask_secret(secret)

@@ -206,7 +206,7 @@ def rows(engine: Engine, query: str) -> set[tuple[Any, ...]]:
         return {tuple(row) for row in connection.execute(text(query))}
 
 
-def test_sentences_that_former_versions_stored_become_codes_with_parameters_and_back(
+def test_stored_texts_of_former_versions_become_codes_with_parameters_and_back(
     scratch: tuple[Flask, Engine],
 ) -> None:
     _app, engine = scratch

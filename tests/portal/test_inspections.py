@@ -13,7 +13,7 @@ from tests.portal.conftest import Browser
 PAGE = "/admin/inspections"
 
 
-def test_an_admin_has_a_tokens_flows_shown_and_ends_it(
+def test_an_admin_starts_and_ends_an_inspection_of_a_token(
     session: Session, alice: User, settings: Settings, as_dana: Browser
 ) -> None:
     token = buy(session, alice, settings)

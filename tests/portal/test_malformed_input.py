@@ -19,7 +19,7 @@ NAMES = ("endpoint", "_method", "_scheme", "_anchor", "_external")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_name_in_an_address_changes_where_the_links_of_its_page_lead(as_dana: Browser, name: str) -> None:
+def test_query_parameters_do_not_change_the_targets_of_links(as_dana: Browser, name: str) -> None:
     for path in ("/wallet", "/usage", "/admin/users", "/admin/tokens", "/admin/audit", "/admin/inspections"):
         answer = as_dana.get(path, query_string={"_external": "1", name: "javascript"})
         assert answer.status_code == 200
@@ -29,7 +29,7 @@ def test_no_name_in_an_address_changes_where_the_links_of_its_page_lead(as_dana:
 
 
 @pytest.mark.parametrize("path", ["http://[", "http://[::1", "https://]/x", "http://a\u2100b/x", "http://", "//", "\\"])
-def test_what_is_tried_may_be_no_address(
+def test_the_request_test_accepts_malformed_addresses(
     as_alice: Browser, alice: User, session: Session, settings: Settings, path: str
 ) -> None:
     token = buy(session, alice, settings)
@@ -38,7 +38,7 @@ def test_what_is_tried_may_be_no_address(
 
 
 @pytest.mark.parametrize("shown", ["24=sNaN", "24=NaN", "24=1e999999999", "24=-Infinity", "24==", "=24"])
-def test_what_is_no_price_was_not_shown(as_alice: Browser, shown: str) -> None:
+def test_a_malformed_displayed_price_counts_as_not_shown(as_alice: Browser, shown: str) -> None:
     facts = {"duration_hours": "24", "scope": "full", "token_id": str(uuid.uuid4())}
     assert as_alice.post("/tokens/buy", **facts, shown=shown).status_code == 200
 
@@ -69,7 +69,7 @@ def test_a_form_may_lack_what_may_be_empty(as_dana: Browser, session: Session) -
 
 
 @pytest.mark.parametrize("job", ["", "no id", "a" * 200, "../x"])
-def test_what_is_no_job_cannot_be_run_again(as_dana: Browser, job: str) -> None:
+def test_an_unknown_job_cannot_be_retried(as_dana: Browser, job: str) -> None:
     for act in ("again", "remove"):
         assert as_dana.post(f"/admin/jobs/{act}", job=job).status_code == 303
         assert as_dana.flashes("/admin/jobs") == "This job no longer exists."
@@ -77,6 +77,6 @@ def test_what_is_no_job_cannot_be_run_again(as_dana: Browser, job: str) -> None:
 
 @pytest.mark.parametrize("path", ["auth/login", "auth/register", "webhooks/payment", "webhooks/payment/stripe"])
 @pytest.mark.parametrize("body", [b"[" * 60_000, b'{"a":' * 12_000, b'{"email": ' + b"1" * 5000 + b"}"])
-def test_json_that_is_nested_too_deeply_is_no_error_of_ours(app: Flask, path: str, body: bytes) -> None:
+def test_deeply_nested_json_is_not_an_internal_error(app: Flask, path: str, body: bytes) -> None:
     answer = app.test_client().post(f"/api/v1/{path}", data=body, content_type="application/json")
     assert answer.status_code in {400, 404, 422}

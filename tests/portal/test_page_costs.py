@@ -32,7 +32,7 @@ GROWING = {
 
 
 @pytest.mark.parametrize("role", ["buyer", "admin"])
-def test_no_page_asks_more_than_twelve_times_or_reads_a_whole_table(
+def test_no_page_makes_more_than_twelve_queries_or_reads_a_whole_table(
     *, app: Flask, shop: Shop, as_alice: Browser, as_dana: Browser, connection: Connection, role: str
 ) -> None:
     browser = as_dana if role == "admin" else as_alice

@@ -58,7 +58,7 @@ def test_the_admin_area_and_private_pages_are_closed_during_impersonation(viewer
     assert [viewer.get(path).status_code for path in paths] == [403] * 4
 
 
-def test_it_ends_after_a_quarter_of_an_hour(viewer: Browser, time: Clock) -> None:
+def test_impersonation_ends_after_fifteen_minutes(viewer: Browser, time: Clock) -> None:
     time.advance(minutes=14)
     assert "Hello, alice" in viewer.get("/dashboard").text
     time.advance(minutes=2)
@@ -72,7 +72,7 @@ def test_ending_impersonation_leads_back_to_the_user(viewer: Browser, alice: Use
     assert viewer.post("/view-as/end").location == "/dashboard"
 
 
-def test_the_admin_stops_in_maintenance_too(as_dana: Browser, alice: User) -> None:
+def test_impersonation_can_be_ended_during_maintenance(as_dana: Browser, alice: User) -> None:
     assert save(as_dana, "maintenance.on", "true") == 303
     as_dana.post(f"/admin/users/{alice.id}/view-as", reason="She asked for help")
     assert as_dana.post("/view-as/end").location == f"/admin/users/{alice.id}"

@@ -58,7 +58,7 @@ def start(running: Shop, user: User) -> Payment:
         return topups.start(session, user, **facts, actor=PLATFORM)  # type: ignore[arg-type]
 
 
-def test_a_refund_made_at_the_provider_is_booked_though_its_api_fails_when_it_reports_it(
+def test_a_refund_reported_while_the_providers_api_fails_is_booked(
     running: Shop, payment: Payment, time: Clock
 ) -> None:
     _settings, factory, side = running
@@ -76,7 +76,7 @@ def test_a_refund_made_at_the_provider_is_booked_though_its_api_fails_when_it_re
     assert_sound(factory)
 
 
-def test_38_a_refund_of_which_nothing_was_reported_is_found_by_asking_about_settled_payments(
+def test_38_an_unreported_refund_is_found_by_checking_settled_payments(
     running: Shop, payment: Payment, time: Clock
 ) -> None:
     _settings, factory, side = running
@@ -120,7 +120,7 @@ def slow(running: Shop) -> Iterator[tuple[threading.Event, threading.Event]]:
     may_answer.set()
 
 
-def test_a_buyer_is_disabled_while_a_slow_provider_is_asked_to_start_a_payment(
+def test_a_buyer_can_be_disabled_while_a_slow_provider_starts_a_payment(
     running: Shop, slow: tuple[threading.Event, threading.Event]
 ) -> None:
     _settings, factory, _side = running
@@ -132,7 +132,7 @@ def test_a_buyer_is_disabled_while_a_slow_provider_is_asked_to_start_a_payment(
 
 
 @pytest.mark.parametrize("job", ["ask", "refund"])
-def test_a_payment_is_refunded_while_a_slow_provider_is_asked_about_it(
+def test_a_payment_can_be_refunded_while_a_slow_provider_is_queried(
     running: Shop, payment: Payment, job: str, request: pytest.FixtureRequest
 ) -> None:
     _settings, factory, _side = running

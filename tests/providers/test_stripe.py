@@ -56,7 +56,7 @@ def test_a_payment_opens_one_checkout_however_often_it_is_started(
     assert 30 * 60 <= made["expires_at"] - clock.now().timestamp() <= 24 * 3600
 
 
-def test_a_paid_session_credits_once_however_often_and_in_whatever_order_stripe_says_so(
+def test_a_paid_session_credits_once_whatever_number_and_order_of_events(
     *, session: Session, payment: Payment, charlie: User, shop: Settings, stripe_side: StripeFarSide
 ) -> None:
     name = str(payment.provider_payment_id)
@@ -77,7 +77,7 @@ def test_a_session_that_ends_unpaid_or_fails_cancels_the_payment(
     assert payment.status is PaymentStatus.CANCELED
 
 
-def test_a_payment_whose_callback_never_came_is_settled_by_asking(
+def test_a_payment_without_callback_is_settled_by_a_query(
     *, session: Session, payment: Payment, charlie: User, shop: Settings, stripe_side: StripeFarSide
 ) -> None:
     name = str(payment.provider_payment_id)
@@ -89,7 +89,7 @@ def test_a_payment_whose_callback_never_came_is_settled_by_asking(
     assert balance(session, charlie) == 40
 
 
-def test_an_admins_refund_is_made_once_and_stripes_own_word_of_it_is_no_second_one(
+def test_an_admins_refund_is_made_once_and_stripes_report_books_no_second_one(
     *, session: Session, payment: Payment, charlie: User, dana: User, shop: Settings, stripe_side: StripeFarSide
 ) -> None:
     told(session, shop, stripe_side.pay(str(payment.provider_payment_id)))
@@ -109,7 +109,7 @@ def test_an_admins_refund_is_made_once_and_stripes_own_word_of_it_is_no_second_o
         providers.get("stripe", shop).refund(session, payment, Decimal(400), "another")
 
 
-def test_a_refund_whose_reply_was_lost_is_looked_for_before_another_is_made(
+def test_an_existing_refund_is_searched_before_another_is_made(
     *, session: Session, payment: Payment, dana: User, shop: Settings, stripe_side: StripeFarSide
 ) -> None:
     # docs.stripe.com/api/idempotent_requests: keys are removed after a day, and then a new request is made.
@@ -124,7 +124,7 @@ def test_a_refund_whose_reply_was_lost_is_looked_for_before_another_is_made(
     assert [made["id"] for made in stripe_side.refunds.values()] == [reversal.provider_key]
 
 
-def test_a_refund_that_stripe_holds_back_stays_requested_until_it_is_carried_out(
+def test_a_pending_refund_stays_requested_until_stripe_carries_it_out(
     *, session: Session, payment: Payment, charlie: User, dana: User, shop: Settings, stripe_side: StripeFarSide
 ) -> None:
     # docs.stripe.com/refunds: without enough balance a refund is pending.
@@ -140,7 +140,7 @@ def test_a_refund_that_stripe_holds_back_stays_requested_until_it_is_carried_out
 
 
 @pytest.mark.parametrize("kinds", [["funds_withdrawn"], ["created"], ["funds_withdrawn", "funds_reinstated"]])
-def test_a_dispute_whose_events_were_lost_is_found_by_asking(
+def test_a_dispute_without_events_is_found_by_a_query(
     *, session: Session, payment: Payment, charlie: User, shop: Settings, stripe_side: StripeFarSide, kinds: list[str]
 ) -> None:
     name = str(payment.provider_payment_id)
@@ -153,7 +153,7 @@ def test_a_dispute_whose_events_were_lost_is_found_by_asking(
 
 
 @pytest.mark.parametrize("kind", ["refund.failed", "refund.updated"])
-def test_a_refund_whose_money_comes_back_gives_the_znc_back_once(
+def test_a_refund_that_fails_later_credits_the_znc_once(
     *, session: Session, payment: Payment, charlie: User, shop: Settings, stripe_side: StripeFarSide, kind: str
 ) -> None:
     name = str(payment.provider_payment_id)
@@ -172,7 +172,7 @@ def test_a_refund_whose_money_comes_back_gives_the_znc_back_once(
     assert balance(session, charlie) == 50
 
 
-def test_a_dispute_takes_the_money_and_leaves_a_debt_and_a_won_one_gives_it_back(
+def test_a_dispute_leaves_a_debt_and_a_won_dispute_credits_the_znc_again(
     *, session: Session, payment: Payment, charlie: User, shop: Settings, stripe_side: StripeFarSide
 ) -> None:
     name = str(payment.provider_payment_id)
@@ -195,7 +195,7 @@ def test_a_dispute_takes_the_money_and_leaves_a_debt_and_a_won_one_gives_it_back
         ("", 0, {"Stripe-Signature": "t=x,v1=y"}),
     ],
 )
-def test_a_callback_that_stripe_did_not_just_sign_is_refused(
+def test_a_callback_without_a_recent_stripe_signature_is_refused(
     *, payment: Payment, shop: Settings, stripe_side: StripeFarSide, secret: str, age: int, headers: Any
 ) -> None:
     event = stripe_side.pay(str(payment.provider_payment_id))
@@ -208,7 +208,7 @@ def test_a_callback_that_stripe_did_not_just_sign_is_refused(
     ("lie", "stored"),
     [({"amount_total": 50001}, 1), ({"currency": "usd"}, 1), ({"amount_total": "x"}, 1), ({"id": "cs_of_another"}, 0)],
 )
-def test_a_signed_callback_that_does_not_fit_our_payment_credits_nothing_and_is_kept(
+def test_a_signed_callback_that_does_not_match_our_payment_credits_nothing_and_is_stored(
     *, app: Flask, session: Session, payment: Payment, stripe_side: StripeFarSide, lie: dict[str, Any], stored: int
 ) -> None:
     # What is answered with 400 Stripe repeats for three days, and then it is lost (docs.stripe.com/webhooks).
@@ -237,7 +237,7 @@ def test_a_signed_callback_that_does_not_fit_our_payment_credits_nothing_and_is_
         ("invoice.paid", {"id": "in_1"}),
     ],
 )
-def test_a_signed_event_of_another_product_of_the_account_is_answered_and_moves_nothing(
+def test_a_signed_event_of_another_product_is_accepted_and_moves_nothing(
     *, app: Flask, session: Session, payment: Payment, stripe_side: StripeFarSide, kind: str, about: dict[str, Any]
 ) -> None:
     body, headers = signed(stripe_side.event(kind, about))
@@ -270,7 +270,7 @@ def test_a_checkout_asks_for_the_rubles_that_are_booked_whatever_the_payers_coun
     assert made["id"] == payment.provider_payment_id
 
 
-def test_a_far_side_that_fails_starts_no_payment_and_one_that_refuses_says_why(
+def test_a_provider_error_starts_no_payment_and_a_refusal_is_explained(
     *, session: Session, charlie: User, shop: Settings, stripe_side: StripeFarSide
 ) -> None:
     facts = {"amount": Decimal(5), "provider": "stripe", "return_url": "http://shop/", "settings": shop}
@@ -308,7 +308,7 @@ def test_the_portal_takes_stripes_callbacks_and_settles_them_at_once(
         ("YOOKASSA_SHOP_ID", "yookassa_secret_key"),
     ],
 )
-def test_half_of_a_providers_settings_is_a_mistake_that_is_named(
+def test_incomplete_settings_of_a_provider_are_an_error(
     environment: dict[str, str], settings: Settings, alone: str, missing: str
 ) -> None:
     value = "a setting that only tests use"
@@ -365,7 +365,7 @@ def test_the_wallets_form_may_lead_to_the_checkouts_and_no_other_page_may(app: F
     assert "stripe" not in browser.get("/profile").headers["Content-Security-Policy"]
 
 
-def test_a_far_side_that_does_not_answer_is_told_at_the_form(
+def test_a_provider_that_does_not_respond_is_an_error_of_the_form(
     app: Flask, charlie: User, stripe_side: StripeFarSide
 ) -> None:
     browser = Browser(app.test_client())
@@ -387,7 +387,7 @@ def test_a_far_side_that_does_not_answer_is_told_at_the_form(
 
 
 @pytest.mark.parametrize(("amount", "status"), [("4.99", 400), ("5", 303), ("100000", 400)])
-def test_what_a_way_to_pay_takes_is_shown_before_and_checked(
+def test_the_amount_limits_of_a_payment_method_are_shown_and_checked(
     app: Flask, charlie: User, stripe_side: StripeFarSide, amount: str, status: int
 ) -> None:
     # docs.stripe.com/currencies, "Minimum and maximum charge amounts".
@@ -399,7 +399,7 @@ def test_what_a_way_to_pay_takes_is_shown_before_and_checked(
     assert len(stripe_side.sessions) == (status == 303)
 
 
-def test_a_payment_that_is_withdrawn_ends_at_the_provider_too_and_one_that_was_paid_is_credited(
+def test_canceling_a_payment_closes_its_checkout_and_a_paid_one_is_credited(
     *, session: Session, charlie: User, payment: Payment, shop: Settings, stripe_side: StripeFarSide
 ) -> None:
     facts = {"settings": shop, "actor": Actor(charlie.id)}
@@ -411,7 +411,7 @@ def test_a_payment_that_is_withdrawn_ends_at_the_provider_too_and_one_that_was_p
     assert topups.withdraw(session, charlie, payment.id, **facts) is PaymentStatus.SUCCEEDED  # type: ignore[arg-type]
 
 
-def test_a_payment_is_withdrawn_though_its_provider_is_silent(
+def test_a_payment_can_be_canceled_while_its_provider_does_not_respond(
     *, session: Session, charlie: User, payment: Payment, shop: Settings, stripe_side: StripeFarSide
 ) -> None:
     stripe_side.failures = [0] * 4

@@ -48,7 +48,7 @@ def test_a_payment_is_created_once_and_leads_to_its_page(
     assert made["metadata"]["payment_id"] == str(payment.id)
 
 
-def test_a_notification_only_makes_us_ask_and_what_the_api_says_is_settled_once(
+def test_a_notification_causes_a_query_whose_result_is_settled_once(
     *, session: Session, payment: Payment, charlie: User, shop: Settings, yookassa_side: YooKassaFarSide
 ) -> None:
     name = str(payment.provider_payment_id)
@@ -72,7 +72,7 @@ def test_a_canceled_payment_is_canceled(
 
 
 @pytest.mark.parametrize("address", ["185.71.76.1", "::ffff:185.71.76.1", "2a02:5180::1", "2a02:5180::1%eth0"])
-def test_a_notification_from_a_published_network_is_heard_however_its_address_is_written(
+def test_a_notification_from_a_published_network_is_accepted_in_any_address_notation(
     shop: Settings, payment: Payment, address: str
 ) -> None:
     name = str(payment.provider_payment_id)
@@ -88,7 +88,7 @@ def test_a_notification_from_elsewhere_is_refused(shop: Settings, payment: Payme
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"event": "payment.x"}', b"\xff", b'{"event": 1, "object": 2}'])
-def test_a_body_that_is_none_of_yookassas_is_refused(shop: Settings, body: bytes) -> None:
+def test_a_body_in_another_format_is_refused(shop: Settings, body: bytes) -> None:
     if body == b'{"event": 1, "object": 2}':
         assert hears(shop, body) is None
         return
@@ -96,13 +96,13 @@ def test_a_body_that_is_none_of_yookassas_is_refused(shop: Settings, body: bytes
         hears(shop, body)
 
 
-def test_a_payment_that_is_not_ours_is_not_asked_about(session: Session, payment: Payment) -> None:
+def test_an_unknown_payment_is_not_queried(session: Session, payment: Payment) -> None:
     assert callbacks.payment_to_query(session, "yookassa", StatusHint("of another shop")) is None
     assert callbacks.payment_to_query(session, "yookassa", StatusHint("\0")) is None
     assert callbacks.payment_to_query(session, "stripe", StatusHint(str(payment.provider_payment_id))) is None
 
 
-def test_an_answer_with_another_amount_settles_nothing(
+def test_a_response_with_another_amount_settles_nothing(
     session: Session, payment: Payment, charlie: User, shop: Settings, yookassa_side: YooKassaFarSide
 ) -> None:
     name = str(payment.provider_payment_id)
@@ -144,7 +144,7 @@ def test_an_admins_refund_is_made_once_though_the_connection_is_lost(
         providers.get("yookassa", shop).refund(session, payment, Decimal(400), "another")
 
 
-def test_the_portal_asks_by_a_job_and_refuses_strangers(
+def test_the_portal_queries_by_a_job_and_refuses_other_addresses(
     *, app: Flask, queued: Jobs, payment: Payment, yookassa_side: YooKassaFarSide
 ) -> None:
     client = app.test_client()
@@ -162,7 +162,7 @@ def test_the_portal_asks_by_a_job_and_refuses_strangers(
     assert (len(queued), len(yookassa_side.asked)) == (1, asked_before)
 
 
-def test_with_redis_down_a_notification_is_kept_and_the_sweep_asks(
+def test_with_redis_down_a_notification_is_stored_and_the_sweep_queries(
     *,
     app: Flask,
     session: Session,
@@ -190,7 +190,7 @@ def test_with_redis_down_a_notification_is_kept_and_the_sweep_asks(
         ("canceled_by_merchant", PaymentFailure.WITHDRAWN),
     ],
 )
-def test_why_a_payment_was_canceled_is_kept(
+def test_the_reason_of_a_cancellation_is_stored(
     *,
     session: Session,
     payment: Payment,
@@ -205,7 +205,7 @@ def test_why_a_payment_was_canceled_is_kept(
     assert payment.failure is failure
 
 
-def test_a_refund_that_is_pending_and_then_canceled_gives_the_znc_back(
+def test_a_pending_refund_that_is_canceled_credits_the_znc_again(
     *, session: Session, payment: Payment, charlie: User, dana: User, shop: Settings, yookassa_side: YooKassaFarSide
 ) -> None:
     # yookassa.ru/developers/api, "Refund object": pending, succeeded or canceled.
@@ -226,7 +226,7 @@ def test_a_refund_that_is_pending_and_then_canceled_gives_the_znc_back(
     assert (balance(session, charlie), payment.returned_rub) == (50, 0)
 
 
-def test_a_refund_whose_reply_was_lost_is_looked_for_before_another_is_made(
+def test_an_existing_refund_is_searched_before_another_is_made(
     *, session: Session, payment: Payment, dana: User, shop: Settings, yookassa_side: YooKassaFarSide
 ) -> None:
     # yookassa.ru/developers, "Idempotence": a key is kept for 24 hours, and then a new request is carried out.

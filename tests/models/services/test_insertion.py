@@ -26,7 +26,7 @@ def register(session: Session, email: str, username: str) -> User:
     return users.register(session, email=email, username=username, password=PASSWORD, actor=PLATFORM)
 
 
-def test_registering_a_taken_address_or_name_is_no_error_of_the_database(
+def test_registering_a_taken_address_or_name_raises_a_domain_error(
     session: Session, alice: User, bob: User
 ) -> None:
     failed: list[str] = []
@@ -56,7 +56,7 @@ def test_of_two_concurrent_registrations_with_one_address_one_succeeds(committed
     assert sorted(type(one).__name__ for one in done) == ["EmailTaken", "str"]
 
 
-def test_a_taken_code_and_a_repeated_announcement_are_no_database_errors(session: Session, dana: User) -> None:
+def test_a_taken_code_and_a_repeated_announcement_raise_domain_errors(session: Session, dana: User) -> None:
     facts: dict[str, Any] = dict.fromkeys(("percent", "uses_in_all", "uses_per_user", "valid_until"))
     facts |= {"amount": Decimal(5), "actor": Actor(dana.id)}
     coupons.create(session, code="SPRING", **facts)

@@ -42,7 +42,7 @@ def hooked(factory: Sessions, settings: Settings, alice: User, notices: int) -> 
         return made[0].id, [delivery.id for delivery in deliveries.claim(session)]
 
 
-def test_an_endpoint_changed_while_its_delivery_is_marked_is_no_deadlock(committed: Committed) -> None:
+def test_changing_an_endpoint_while_its_delivery_is_marked_does_not_deadlock(committed: Committed) -> None:
     settings, factory = committed
     alice = person(factory, "alice")
     failed = AttemptResult(5, status=500)
@@ -61,7 +61,7 @@ def test_an_endpoint_changed_while_its_delivery_is_marked_is_no_deadlock(committ
         assert crossing(factory, change, part, record) == [None, None]
 
 
-def test_an_endpoint_that_two_senders_mark_as_it_is_switched_off_is_no_deadlock(committed: Committed) -> None:
+def test_two_senders_that_mark_an_endpoint_being_disabled_do_not_deadlock(committed: Committed) -> None:
     settings, factory = committed
     settings = settings.model_copy(update={"webhooks": settings.webhooks.model_copy(update={"disable_after": 1})})
     alice = person(factory, "alice")
@@ -126,7 +126,7 @@ def test_concurrent_changes_of_one_account_by_two_admins_both_apply(committed: C
         assert session.get_one(User, alice.id).is_active
 
 
-def test_a_mailed_link_followed_while_the_password_is_changed_is_no_deadlock(committed: Committed) -> None:
+def test_using_an_e_mailed_link_during_a_password_change_does_not_deadlock(committed: Committed) -> None:
     settings, factory = committed
     alice = logged_in(factory)
     with factory.begin() as session:

@@ -138,7 +138,7 @@ def test_workers_that_share_sessions_add_their_counts_without_a_deadlock(committ
         assert usage.total(session, user_id=alice.id) == usage.total(session) == Usage(3000, 6000, 9000, 100)
 
 
-def test_a_user_disabled_while_a_token_is_revoked_is_no_deadlock(committed: Committed) -> None:
+def test_disabling_a_user_during_a_revocation_does_not_deadlock(committed: Committed) -> None:
     settings, factory = committed
     with factory.begin() as session:
         make_user(session, "dana", is_superuser=True)
@@ -156,7 +156,7 @@ def test_a_user_disabled_while_a_token_is_revoked_is_no_deadlock(committed: Comm
             assert session.get_one(AccessToken, token.id).revoked_at is not None
 
 
-def test_using_releasing_and_closing_a_session_at_the_same_instant_is_no_deadlock(committed: Committed) -> None:
+def test_using_releasing_and_closing_a_session_concurrently_does_not_deadlock(committed: Committed) -> None:
     settings, factory = committed
     alice = person(factory, "alice", balance="100")
     at_once = settings.sessions.model_copy(update={"close_idle_seconds": -1})
@@ -201,7 +201,7 @@ def test_a_user_who_is_disabled_concurrently_buys_no_token_that_is_not_invalidat
         assert session.scalar(select(func.count()).select_from(AccessToken)) == 0
 
 
-def test_counts_of_sessions_that_are_closed_at_the_same_instant_are_no_deadlock(committed: Committed) -> None:
+def test_counting_sessions_that_are_closed_concurrently_does_not_deadlock(committed: Committed) -> None:
     settings, factory = committed
     alice = person(factory, "alice", balance="200")
     with factory.begin() as session:

@@ -59,7 +59,7 @@ def test_every_endpoint_and_every_error_has_an_example(document: dict[str, Any])
             assert told["schema"]["$ref"].removeprefix("#/components/schemas/") in document["components"]["schemas"]
 
 
-def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+def test_every_reference_resolves(document: dict[str, Any]) -> None:
     for name in re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)):
         assert name in document["components"]["schemas"], name
 
@@ -71,7 +71,7 @@ def test_every_body_has_an_example_for_each_field_that_is_needed(document: dict[
             assert schema["properties"][field]["examples"], (name, field)
 
 
-def test_the_file_in_the_repository_is_what_the_code_says() -> None:
+def test_the_file_in_the_repository_is_up_to_date() -> None:
     assert openapi.FILE.read_text(encoding="utf-8") == openapi.text(), "renew it with ./zenzefi openapi"
 
 
@@ -80,7 +80,7 @@ def test_the_document_is_served(anonymous: Browser, document: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
-def test_a_reader_takes_everything_from_us(anonymous: Browser, path: str) -> None:
+def test_swagger_ui_and_redoc_load_everything_from_the_portal(anonymous: Browser, path: str) -> None:
     page = anonymous.get(path)
     assert page.status_code == 200
     policy = page.headers["Content-Security-Policy"]
@@ -92,6 +92,6 @@ def test_a_reader_takes_everything_from_us(anonymous: Browser, path: str) -> Non
         assert anonymous.get(address).status_code in {200, 302}, address
 
 
-def test_nothing_else_of_a_reader_is_served(anonymous: Browser) -> None:
+def test_no_other_files_of_the_wheels_are_served(anonymous: Browser) -> None:
     for name in ("swagger/js/../plugins.py", "swagger/__init__.py", "redoc/../plugins.py", "other/js/x.js"):
         assert anonymous.get(f"/docs/assets/{name}").status_code == 404

@@ -49,7 +49,7 @@ def needs(app: Flask, rule: Rule) -> KeyScope | None:
     return scope
 
 
-def test_every_route_says_what_it_needs(app: Flask) -> None:
+def test_every_route_declares_its_scope(app: Flask) -> None:
     assert {rule.endpoint for _, rule in routes(app) if needs(app, rule) is None} == OPEN
 
 
@@ -61,12 +61,12 @@ def test_bad_credentials_are_401_and_ask_for_bearer(app: Flask, shown: str) -> N
         assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
 
 
-def test_another_scheme_is_no_credential(app: Flask) -> None:
+def test_another_authorization_scheme_is_not_accepted(app: Flask) -> None:
     caller = Program(app.test_client(), Authorization="Basic YWxpY2U6c2VjcmV0")
     assert caller.get("/currency/balance").status_code == 403
 
 
-def test_a_strangers_token_is_404_and_stays(
+def test_another_users_token_is_404_and_unchanged(
     alices: Program, charlies: Program, session: Session, alice: User, settings: Settings
 ) -> None:
     token = buy(session, alice, settings)
@@ -76,7 +76,7 @@ def test_a_strangers_token_is_404_and_stays(
     assert transfers.wallet_of(session, alice.id).balance == 82
 
 
-def test_an_id_that_nothing_has_is_404_and_so_is_one_that_is_none(app: Flask, danas: Program) -> None:
+def test_an_unknown_or_malformed_id_is_404(app: Flask, danas: Program) -> None:
     walked = [(method, rule) for method, rule in guarded(app) if rule.arguments]
     assert len(walked) >= 8
     for method, rule in walked:
@@ -85,7 +85,7 @@ def test_an_id_that_nothing_has_is_404_and_so_is_one_that_is_none(app: Flask, da
         assert (rule.rule, answer.status_code) == (rule.rule, 404)
 
 
-def test_every_reply_is_json_kept_nowhere_and_carries_the_security_headers(app: Flask, danas: Program) -> None:
+def test_every_response_is_uncached_json_with_security_headers(app: Flask, danas: Program) -> None:
     for method, rule in guarded(app):
         answer = call(danas, method, rule, uuid.uuid4())
         assert answer.mimetype == "application/json" or answer.status_code == 204
@@ -130,7 +130,7 @@ def faulty_fields(model: type[BaseModel], sent: dict[str, object]) -> set[object
     return set()
 
 
-def test_every_field_of_a_body_takes_the_json_types_that_the_document_names_and_no_other(app: Flask) -> None:
+def test_every_field_of_a_body_accepts_exactly_the_documented_json_types(app: Flask) -> None:
     # JSON's types are distinct (RFC 8259, section 3): true is no number, 0 is no boolean, "24" is no integer.
     for endpoint, model in bodies(app):
         assert issubclass(model, Body), endpoint
@@ -140,7 +140,7 @@ def test_every_field_of_a_body_takes_the_json_types_that_the_document_names_and_
                 assert name in faulty_fields(model, {name: value}), (endpoint, name, value)
 
 
-def test_a_flag_is_no_number_and_a_number_is_no_flag(
+def test_booleans_are_not_numbers_and_numbers_are_not_booleans(
     alices: Program, danas: Program, session: Session, alice: User
 ) -> None:
     session.commit()

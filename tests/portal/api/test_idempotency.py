@@ -32,7 +32,7 @@ def count(session: Session, table: type[Any]) -> int:
     return session.scalar(select(func.count()).select_from(table)) or 0
 
 
-def test_the_same_key_gives_the_same_answer_and_moves_money_once(
+def test_the_same_key_gives_the_same_response_and_moves_money_once(
     alices: Program, session: Session, alice: User
 ) -> None:
     first = alices.post("/tokens/purchase", BUY, Idempotency_Key="order-1")
@@ -47,7 +47,7 @@ def test_the_same_key_gives_the_same_answer_and_moves_money_once(
     assert balance(session, alice) == 64
 
 
-def test_a_reply_that_another_key_of_the_portals_sealed_is_told_of_and_nothing_moves_again(
+def test_a_reply_encrypted_with_a_former_key_is_409_and_nothing_moves_again(
     alices: Program, session: Session, alice: User
 ) -> None:
     told(alices.post("/tokens/purchase", BUY, Idempotency_Key="order-1"), 201)
@@ -92,7 +92,7 @@ def test_two_users_may_choose_the_same_key(alices: Program, charlies: Program) -
     )
 
 
-def test_what_was_refused_is_tried_again(alices: Program) -> None:
+def test_a_refused_request_can_be_repeated(alices: Program) -> None:
     dear = {"duration_hours": 168, "scope": "full"}
     told(alices.post("/tokens/purchase", BUY), 201)
     told(alices.post("/tokens/purchase", dear, Idempotency_Key="1"), 402)
@@ -123,7 +123,7 @@ def test_a_stolen_database_holds_neither_key_nor_reply(alices: Program, session:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\tb"])
-def test_a_key_that_cannot_be_is_422(alices: Program, key: str, session: Session, alice: User) -> None:
+def test_an_invalid_key_is_422(alices: Program, key: str, session: Session, alice: User) -> None:
     [fault] = told(alices.post("/tokens/purchase", BUY, Idempotency_Key=key), 422)["detail"]
     assert fault["loc"] == ["header", "Idempotency-Key"]
     assert balance(session, alice) == 100
@@ -142,7 +142,7 @@ def test_after_a_crash_neither_money_nor_key_is_gone(
     told(alices.post("/tokens/purchase", BUY, Idempotency_Key="1"), 201)
 
 
-def test_twins_at_the_same_instant_get_one_token_and_one_answer(committed: tuple[Settings, Sessions]) -> None:
+def test_concurrent_requests_with_one_key_get_one_token_and_one_response(committed: tuple[Settings, Sessions]) -> None:
     settings, sessions = committed
     alice = person(sessions, "alice", balance="100")
     with sessions.begin() as session:
@@ -162,7 +162,7 @@ def test_twins_at_the_same_instant_get_one_token_and_one_answer(committed: tuple
     assert_sound(sessions)
 
 
-def test_a_twin_that_would_wait_too_long_is_409(committed: tuple[Settings, Sessions]) -> None:
+def test_a_concurrent_request_that_would_wait_too_long_is_409(committed: tuple[Settings, Sessions]) -> None:
     settings, sessions = committed
     alice = person(sessions, "alice")
     claimed = threading.Event()

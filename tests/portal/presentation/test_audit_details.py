@@ -39,7 +39,7 @@ from portal.presentation.audit_details import details
         (AuditAction.TOKEN_RENAMED, "before", "", "old value \u2013", "старое значение \u2013"),
     ],
 )
-def test_a_detail_is_told_in_words(
+def test_a_detail_has_a_label_and_a_formatted_value(
     *, app: Flask, action: AuditAction, name: str, value: Any, english: str, russian: str
 ) -> None:
     entry = AuditEntry(action=action, details={name: value})
@@ -66,7 +66,7 @@ def test_the_two_values_of_a_changed_setting_are_written_as_settings_are(app: Fl
         ]
 
 
-def test_a_row_from_before_the_words_is_shown_as_it_was_written(app: Flask) -> None:
+def test_unknown_names_and_types_of_details_are_shown_as_recorded(app: Flask) -> None:
     facts = {"odd_name": "x", "price": "a lot", "hours": None, "scope": ["full"], "days": {"a": 1}}
     with app.test_request_context():
         entry = AuditEntry(action=AuditAction.TOKEN_PURCHASED, details=facts)

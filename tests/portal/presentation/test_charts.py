@@ -13,7 +13,7 @@ DAYS = st.integers(1, 90)
 
 
 @given(st.lists(st.integers(0, 10**15), min_size=1, max_size=90), st.booleans())
-def test_every_bar_stands_on_the_ground_within_the_drawing(values: list[int], binary: bool) -> None:
+def test_every_bar_starts_at_the_baseline_within_the_drawing(values: list[int], binary: bool) -> None:
     chart = bars([str(day) for day in range(len(values))], [values], binary=binary)
     assert chart.top >= max(values)
     for place, value in zip(chart.places, values, strict=True):
@@ -29,7 +29,7 @@ def test_no_more_labels_than_fit_on_a_narrow_screen(days: int) -> None:
     assert 1 <= sum(place.is_labelled for place in chart.places) <= LABELS
 
 
-def test_series_stand_on_each_other() -> None:
+def test_series_are_stacked() -> None:
     chart = bars(["a"], [[Decimal("1.5")], [Decimal("0.5")]])
     low, high = chart.places[0].bars
     assert (chart.top, low.height, high.height) == (2, 120, 40)

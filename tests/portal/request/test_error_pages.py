@@ -31,7 +31,7 @@ from tests.factories import balance, person
 from tests.portal.conftest import Browser
 
 
-def test_an_unknown_address_is_a_page_with_a_way_on_and_the_request_id(anonymous: Browser) -> None:
+def test_an_unknown_address_is_a_page_with_links_and_the_request_id(anonymous: Browser) -> None:
     answer = anonymous.get("/nothing/here")
     assert answer.status_code == 404
     assert 'href="/"' in answer.text
@@ -48,13 +48,13 @@ def test_under_the_api_an_error_is_json(anonymous: Browser) -> None:
     }
 
 
-def test_a_wrong_method_is_405_and_says_which_ones_work(anonymous: Browser) -> None:
+def test_a_wrong_method_is_405_with_the_allowed_ones(anonymous: Browser) -> None:
     answer = anonymous.client.post("/robots.txt", data={"csrf_token": anonymous.csrf_token()})
     assert answer.status_code == 405
     assert "GET" in answer.headers["Allow"]
 
 
-def test_a_program_is_told_of_no_page_and_no_button(anonymous: Browser) -> None:
+def test_api_errors_do_not_mention_pages_or_buttons(anonymous: Browser) -> None:
     answer = anonymous.client.put("/api/v1/users/me")
     assert answer.status_code == 405
     assert answer.json is not None
@@ -92,12 +92,12 @@ def test_a_large_form_is_413(as_alice: Browser) -> None:
     assert "Request too large" in answer.text
 
 
-def test_a_nul_is_400_and_no_500(as_alice: Browser, as_dana: Browser) -> None:
+def test_a_nul_character_is_400(as_alice: Browser, as_dana: Browser) -> None:
     assert as_dana.get("/admin/users", query_string={"q": "a\0b"}).status_code == 400
     assert as_alice.post("/login", email="a\0b", password="x").status_code == 400
 
 
-def test_an_error_of_ours_is_a_500_page_that_gives_nothing_away(
+def test_an_unhandled_error_is_a_500_page_without_details(
     as_alice: Browser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def break_down(*_arguments: object) -> None:

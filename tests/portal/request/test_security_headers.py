@@ -75,7 +75,7 @@ def test_the_session_cookie_holds_no_secret_and_is_hidden_from_scripts(as_alice:
     assert answer.status_code == 302
 
 
-def test_a_login_runs_out_unless_it_is_used(
+def test_a_login_expires_unless_it_is_used(
     app: Flask, settings: Settings, time: Clock, as_alice: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lifetime = timedelta(hours=settings.portal.session_hours)

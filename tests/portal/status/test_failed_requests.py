@@ -68,11 +68,11 @@ def test_only_so_many_are_kept_and_none_for_ever(redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("line", [None, b"", b"[]", b"{}", json.dumps({"at": 1}).encode()])
-def test_what_cannot_be_read_is_as_good_as_nothing(line: bytes | None) -> None:
+def test_unreadable_records_are_ignored(line: bytes | None) -> None:
     assert failed_requests.decode(line) is None
 
 
-def test_a_silent_redis_harms_no_answer(as_dana: Browser, anonymous: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_that_does_not_respond_does_not_affect_responses(as_dana: Browser, anonymous: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent_requests, "redis", lambda: Redis.from_url("redis://127.0.0.1:1"))
     answer = anonymous.get("/nowhere")
     assert answer.status_code == 404

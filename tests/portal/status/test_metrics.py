@@ -111,7 +111,7 @@ def test_logins_and_requests_are_counted_by_result(real: Browser, committed: Sho
     assert value(text, "jobs_waiting", '{queue="zenzefi"}') is not None
 
 
-def test_what_is_sold_ended_and_paid_in_is_counted_by_whichever_process_commits_it(
+def test_sales_revocations_and_top_ups_are_counted_by_the_process_that_commits_them(
     real: Browser, committed: Shop, redis: Redis
 ) -> None:
     settings, sessions = committed
@@ -136,7 +136,7 @@ def test_what_is_sold_ended_and_paid_in_is_counted_by_whichever_process_commits_
     assert value(text, "balance_deposits_total") == 1
 
 
-def test_what_waits_is_shown_with_how_long_it_has_been_due(real: Browser, committed: Shop, redis: Redis) -> None:
+def test_pending_work_is_reported_with_its_age(real: Browser, committed: Shop, redis: Redis) -> None:
     settings, sessions = committed
     alice = person(sessions, "alice", balance="500")
     late = clock.now() - timedelta(minutes=10)
@@ -176,7 +176,7 @@ def test_what_waits_is_shown_with_how_long_it_has_been_due(real: Browser, commit
     assert (value(text, "job_workers", '{queue="zenzefi"}'), value(text, "job_scheduler_up")) == (0, 0)
 
 
-def test_it_answers_with_what_is_declared_and_nothing_else(real: Browser, committed: Shop, redis: Redis) -> None:
+def test_metrics_are_exactly_the_declared_ones(real: Browser, committed: Shop, redis: Redis) -> None:
     person(committed[1], "alice")
     with committed[1].begin() as session:
         ledger_verification.record_check(session, ledger_verification.verify(committed[1]()))

@@ -78,7 +78,7 @@ def expired(session: Session, user: User, settings: Settings, time: Clock) -> Pa
     return payment
 
 
-def test_37_a_late_payment_for_a_deleted_account_goes_back_to_its_payer(
+def test_37_a_late_payment_for_a_deleted_account_is_refunded_to_its_payer(
     *, session: Session, frank: User, settings: Settings, time: Clock
 ) -> None:
     payment = expired(session, frank, settings, time)
@@ -116,7 +116,7 @@ def test_a_refund_that_the_provider_refuses_waits_for_an_admin_who_can_retry(
     assert unclaimed(session) == 0
 
 
-def test_a_refund_that_is_refused_after_the_deletion_repays_the_debt_and_waits_apart(
+def test_a_refund_refused_after_the_deletion_repays_the_debt_and_the_rest_is_unclaimed_money(
     *, session: Session, frank: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     second, first = paid(session, frank, settings, "10"), paid(session, frank, settings, "50")
@@ -201,7 +201,7 @@ def test_a_chargeback_after_the_new_registration_is_owed_too(
     assert not former_accounts.carry_debt(session, again.id)
 
 
-def test_37_coupons_gifts_and_the_referral_bonus_are_not_had_again_by_a_new_account(
+def test_37_coupons_gift_codes_and_the_referral_bonus_cannot_be_used_again_by_a_new_account(
     *, session: Session, frank: User, dana: User, charlie: User, settings: Settings
 ) -> None:
     facts: dict[str, Any] = {"valid_until": None, "actor": Actor(dana.id)}

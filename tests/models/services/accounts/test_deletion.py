@@ -41,7 +41,7 @@ def deletes_account(user: User, settings: Settings) -> Callable[[Any], Any]:
     return call
 
 
-def test_an_account_deleted_while_its_token_is_extended_is_no_deadlock(committed: Committed) -> None:
+def test_deleting_an_account_during_an_extension_does_not_deadlock(committed: Committed) -> None:
     settings, factory = committed
     alice = person(factory, "alice", balance="100")
     with factory.begin() as session:
@@ -59,7 +59,7 @@ def test_an_account_deleted_while_its_token_is_extended_is_no_deadlock(committed
     assert_sound(factory)
 
 
-def test_an_account_deleted_while_its_sessions_are_counted_is_no_deadlock(committed: Committed) -> None:
+def test_deleting_an_account_while_sessions_are_counted_does_not_deadlock(committed: Committed) -> None:
     settings, factory = committed
     alice, is_held = person(factory, "alice", balance="100"), threading.Event()
     # In the opposite order to the workers'.
@@ -101,7 +101,7 @@ def test_an_account_deleted_while_its_sessions_are_counted_is_no_deadlock(commit
     assert others == [None, None]
 
 
-def test_an_account_deleted_while_an_admin_disables_it_is_no_deadlock(committed: Committed) -> None:
+def test_deleting_an_account_while_an_admin_disables_it_does_not_deadlock(committed: Committed) -> None:
     settings, factory = committed
     person(factory, "dana", is_superuser=True)
     alice = logged_in(factory)
@@ -136,7 +136,7 @@ def test_the_wallet_of_a_deleted_account_cannot_be_adjusted_not_even_concurrentl
     assert_sound(factory)
 
 
-def test_an_account_deleted_while_its_balance_is_set_is_no_deadlock(committed: Committed) -> None:
+def test_deleting_an_account_while_its_balance_is_set_does_not_deadlock(committed: Committed) -> None:
     settings, factory = committed
     alice = person(factory, "alice", balance="100")
     facts = {"reason": "goodwill", "actor": PLATFORM}

@@ -34,7 +34,7 @@ def test_a_login_is_found_with_its_user_and_audited(session: Session, alice: Use
     assert actions(session, alice)[-1] == "user.logged_in"
 
 
-def test_a_cookie_of_the_pages_is_no_token_of_the_api_nor_the_other_way_round(session: Session, alice: User) -> None:
+def test_page_cookies_are_not_valid_in_the_api_and_api_tokens_not_on_pages(session: Session, alice: User) -> None:
     page, api = begin(session, alice), begin(session, alice, LoginKind.API)
     assert logins.find_active(session, page.id, kind=LoginKind.API) is None
     assert logins.find_active(session, api.id, kind=LoginKind.PAGE) is None
@@ -84,7 +84,7 @@ def test_a_login_ends_once_and_only_its_owner_ends_it(session: Session, alice: U
     assert actions(session, alice).count("user.logged_out") == 1  # type: ignore[arg-type]
 
 
-def test_all_other_logins_of_the_user_end_and_nobody_elses(session: Session, alice: User, bob: User) -> None:
+def test_all_other_logins_of_the_user_end_and_those_of_others_stay(session: Session, alice: User, bob: User) -> None:
     here, page, api, bobs = (
         begin(session, alice),
         begin(session, alice),
@@ -115,7 +115,7 @@ def test_a_login_begun_with_the_old_password_during_a_change_is_invalid(session:
     assert not is_open(session, late)
 
 
-def test_disabling_ends_logins_and_enabling_does_not_bring_them_back(session: Session, alice: User, dana: User) -> None:
+def test_disabling_a_user_ends_logins_and_enabling_does_not_restore_them(session: Session, alice: User, dana: User) -> None:
     login = begin(session, alice)
     roles.set_active(session, alice.id, active=False, actor=Actor(dana.id))
     assert not is_open(session, login)

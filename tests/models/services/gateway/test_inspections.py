@@ -29,7 +29,7 @@ def begun(
     return inspections.start(session, target=target, name=name, actor=Actor(dana.id), **facts)
 
 
-def test_each_target_is_found_by_what_an_admin_has_at_hand(
+def test_each_target_is_found_by_prefix_id_address_or_name(
     session: Session, alice: User, dana: User, settings: Settings, time: Clock
 ) -> None:
     token = buy(session, alice, settings)
@@ -61,7 +61,7 @@ def test_each_target_is_found_by_what_an_admin_has_at_hand(
         (InspectionTarget.EVERYTHING, "", {"reason": " "}),
     ],
 )
-def test_what_makes_no_sense_is_refused(
+def test_invalid_inspections_are_refused(
     *, session: Session, dana: User, settings: Settings, target: InspectionTarget, name: str, more: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
@@ -69,7 +69,7 @@ def test_what_makes_no_sense_is_refused(
     assert refused.value.field == next(iter(more), "name")
 
 
-def test_it_ends_by_itself_or_by_hand_and_once(session: Session, dana: User, settings: Settings, time: Clock) -> None:
+def test_an_inspection_ends_automatically_or_by_an_admin_once(session: Session, dana: User, settings: Settings, time: Clock) -> None:
     first = begun(session, dana, settings, InspectionTarget.EVERYTHING)
     second = begun(session, dana, settings, InspectionTarget.EVERYTHING, minutes=60)
     time.advance(minutes=15)
@@ -84,7 +84,7 @@ def test_it_ends_by_itself_or_by_hand_and_once(session: Session, dana: User, set
         inspections.end(session, uuid.uuid4(), actor=Actor(dana.id))
 
 
-def test_no_more_than_a_few_run_at_once(
+def test_the_number_of_active_inspections_is_limited(
     session: Session, dana: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inspections, "MAX_ACTIVE", 2)
@@ -96,7 +96,7 @@ def test_no_more_than_a_few_run_at_once(
     begun(session, dana, settings, InspectionTarget.EVERYTHING)
 
 
-def test_the_table_itself_lets_nobody_be_watched_for_longer_than_a_day(
+def test_the_database_limits_an_inspection_to_one_day(
     session: Session, dana: User, settings: Settings
 ) -> None:
     found = begun(session, dana, settings, InspectionTarget.EVERYTHING)

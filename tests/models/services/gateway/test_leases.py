@@ -37,7 +37,7 @@ def held(factory: Sessions, holder: uuid.UUID, duration: timedelta = MINUTE) -> 
         return leases.hold(session, "task", holder, duration)
 
 
-def test_only_one_holds_a_lease_and_renews_it(factory: Sessions) -> None:
+def test_a_lease_has_one_holder_who_renews_it(factory: Sessions) -> None:
     assert held(factory, ONE)
     assert not held(factory, OTHER)
     assert held(factory, ONE)
@@ -45,13 +45,13 @@ def test_only_one_holds_a_lease_and_renews_it(factory: Sessions) -> None:
         assert leases.hold(session, "another task", OTHER, MINUTE)
 
 
-def test_a_lease_that_was_not_renewed_goes_to_the_next_one(factory: Sessions) -> None:
+def test_an_expired_lease_can_be_taken_by_another_process(factory: Sessions) -> None:
     assert held(factory, ONE, timedelta(seconds=-1))
     assert held(factory, OTHER)
     assert not held(factory, ONE)
 
 
-def test_a_lease_is_given_back_by_its_holder_only(factory: Sessions) -> None:
+def test_only_its_holder_releases_a_lease(factory: Sessions) -> None:
     assert held(factory, ONE)
     with factory.begin() as session:
         leases.release(session, "task", OTHER)
@@ -61,7 +61,7 @@ def test_a_lease_is_given_back_by_its_holder_only(factory: Sessions) -> None:
     assert held(factory, OTHER)
 
 
-def test_of_two_that_want_a_lease_at_once_one_gets_it(factory: Sessions) -> None:
+def test_of_two_concurrent_processes_one_gets_the_lease(factory: Sessions) -> None:
     for _ in range(5):
         assert sorted(race(lambda: held(factory, ONE), lambda: held(factory, OTHER))) == [False, True]
         with factory.begin() as session:

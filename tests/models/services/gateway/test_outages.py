@@ -43,7 +43,7 @@ def record(session: Session) -> list[Outage]:
     return list(session.scalars(select(Outage).order_by(Outage.opened_at)))
 
 
-def test_one_failed_probe_opens_nothing(session: Session, probes: Probes, time: Clock) -> None:
+def test_one_failed_probe_opens_no_outage(session: Session, probes: Probes, time: Clock) -> None:
     assert probes.fail() is None
     time.advance(seconds=5)
     assert probes.succeed() is None
@@ -52,7 +52,7 @@ def test_one_failed_probe_opens_nothing(session: Session, probes: Probes, time: 
     assert record(session) == []
 
 
-def test_two_in_a_row_open_an_outage_that_began_with_the_first(session: Session, probes: Probes, time: Clock) -> None:
+def test_two_failed_probes_in_a_row_open_an_outage_since_the_first(session: Session, probes: Probes, time: Clock) -> None:
     began = time()
     probes.fail()
     time.advance(seconds=5)
@@ -65,7 +65,7 @@ def test_two_in_a_row_open_an_outage_that_began_with_the_first(session: Session,
     assert outages.current_outage(session, GAP) is held
 
 
-def test_one_good_probe_closes_it_and_the_next_one_is_another(session: Session, probes: Probes, time: Clock) -> None:
+def test_one_successful_probe_closes_an_outage(session: Session, probes: Probes, time: Clock) -> None:
     began = time()
     probes.fail()
     time.advance(seconds=5)
@@ -95,7 +95,7 @@ def test_time_without_probes_is_no_outage(session: Session, probes: Probes, time
     assert closed.closed_at == seen
 
 
-def test_a_failure_after_a_long_silence_begins_to_count_anew(session: Session, probes: Probes, time: Clock) -> None:
+def test_failures_before_a_long_gap_are_not_counted(session: Session, probes: Probes, time: Clock) -> None:
     probes.fail()
     time.advance(seconds=5)
     probes.fail()
@@ -111,7 +111,7 @@ def test_a_failure_after_a_long_silence_begins_to_count_anew(session: Session, p
     assert second.opened_at == again
 
 
-def test_another_prober_goes_on_with_the_outage_it_finds(session: Session, time: Clock) -> None:
+def test_another_prober_continues_an_open_outage(session: Session, time: Clock) -> None:
     first = Probes(session, time)
     first.fail()
     time.advance(seconds=5)
@@ -120,7 +120,7 @@ def test_another_prober_goes_on_with_the_outage_it_finds(session: Session, time:
     assert Probes(session, time).fail() is held
 
 
-def test_periods_are_cut_to_what_was_asked_for(session: Session, probes: Probes, time: Clock) -> None:
+def test_outages_are_clipped_to_the_requested_period(session: Session, probes: Probes, time: Clock) -> None:
     began = time()
     for _ in range(3):
         probes.fail()
@@ -146,7 +146,7 @@ def test_an_outage_that_lasts_counts_until_now(session: Session, probes: Probes,
     assert outages.outages_between(session, began, time() + timedelta(hours=1), GAP) == [Period(began, time())]
 
 
-def test_the_table_holds_one_open_outage_and_no_nonsense(session: Session, time: Clock) -> None:
+def test_the_database_allows_one_open_outage_and_refuses_inconsistent_rows(session: Session, time: Clock) -> None:
     session.add(Outage(opened_at=time(), last_failed_at=time()))
     session.flush()
     second = timedelta(seconds=1)
@@ -184,6 +184,6 @@ def test_a_new_installation_has_no_share_of_availability(session: Session, alice
     assert whole.share == pytest.approx(1 - 12 / 720)
 
 
-def test_without_any_account_nothing_was_watched(session: Session) -> None:
+def test_without_any_account_there_is_no_availability(session: Session) -> None:
     record = outages.load_availability(session, days=30, gap=GAP)
     assert (record.share, record.since, record.is_whole) == (None, None, False)

@@ -94,7 +94,7 @@ def test_a_rule_without_methods_covers_the_ordinary_ones_and_others_are_named() 
 @pytest.mark.parametrize(
     "written", ["%c2", "%ff", "%E9", "%e2%80%8b", "%c2%a0", "%c2%ad", "%ef%bb%bf", "%e3%80%80", "%20", "%c2%20"]
 )
-def test_a_placeholder_stands_for_no_segment_that_is_empty_to_somebody(restricted: Scope, written: str) -> None:
+def test_a_placeholder_does_not_match_a_segment_that_some_servers_read_as_empty(restricted: Scope, written: str) -> None:
     """Readers skip bytes that are no UTF-8 and drop what is invisible: `details/` is not `details/{id}`."""
     path = f"/certificates/details/{written}".encode()
     assert find_rule(restricted, "GET", path).code == "scope_denied"
@@ -102,7 +102,7 @@ def test_a_placeholder_stands_for_no_segment_that_is_empty_to_somebody(restricte
 
 
 @pytest.mark.parametrize("written", ["%E2%84%85", "%E2%84%80b", "%C2%BD", "%EF%BC%A1", "%E2%85%A3"])
-def test_letters_that_are_no_separators_are_not_normalised(restricted: Scope, written: str) -> None:
+def test_other_characters_are_not_normalised(restricted: Scope, written: str) -> None:
     assert find_rule(restricted, "GET", f"/certificates/details/{written}".encode()).code == ""
 
 
@@ -119,11 +119,11 @@ def test_letters_that_are_no_separators_are_not_normalised(restricted: Scope, wr
         "%25%EF%BC%92e",
     ],
 )
-def test_letters_that_some_readers_take_for_separators_are_refused(restricted: Scope, written: str) -> None:
+def test_characters_that_some_servers_read_as_separators_are_refused(restricted: Scope, written: str) -> None:
     assert find_rule(restricted, "GET", f"/certificates/details/{written}".encode()).code == "bad_request"
 
 
-def test_every_letter_that_is_normalised_to_separators_alone_is_taken_for_them() -> None:
+def test_every_character_that_normalises_to_separators_is_treated_as_one() -> None:
     separators = set("./\\%;?#")
     for code in range(0x80, 0x20000):
         seen = unicodedata.normalize("NFKC", chr(code))
@@ -140,6 +140,6 @@ def test_full_for_some_methods_is_still_restricted() -> None:
 
 
 @pytest.mark.parametrize("rule", ["", "a/**/b", "a//b", "GET POST a", "get a b"])
-def test_a_rule_that_makes_no_sense_stops_the_start(rule: str) -> None:
+def test_an_invalid_rule_prevents_the_start(rule: str) -> None:
     with pytest.raises(ValueError, match="scopes"):
         Scope([rule])

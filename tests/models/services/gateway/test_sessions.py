@@ -93,14 +93,14 @@ def test_activity_keeps_the_token_with_its_device(session: Session, token: Acces
         begin(session, token, "phone")
 
 
-def test_releasing_lets_another_device_in_at_once(session: Session, alice: User, token: AccessToken) -> None:
+def test_after_a_release_another_device_is_admitted_at_once(session: Session, alice: User, token: AccessToken) -> None:
     held = begin(session, token, "laptop")
     assert sessions.release(session, alice, held.id, Actor(alice.id)).ended_at is not None
     assert begin(session, token, "phone").device_id == "phone"
     assert "session.released" in actions(session, alice)
 
 
-def test_nobody_releases_a_strangers_or_an_ended_session(
+def test_sessions_of_others_and_ended_sessions_cannot_be_released(
     session: Session, alice: User, bob: User, token: AccessToken
 ) -> None:
     held = begin(session, token, "laptop")
@@ -112,7 +112,7 @@ def test_nobody_releases_a_strangers_or_an_ended_session(
         sessions.release(session, alice, held.id, PLATFORM)
 
 
-def test_a_token_that_ended_or_sleeps_is_not_used(
+def test_an_ended_or_paused_token_cannot_be_used(
     session: Session, alice: User, token: AccessToken, settings: Settings, time: Clock
 ) -> None:
     begin(session, token, None)
@@ -153,7 +153,7 @@ def test_the_database_itself_holds_one_open_session_for_each_token(
         session.flush()
 
 
-def test_what_admission_reads_of_a_token_is_all_there(
+def test_a_token_snapshot_has_everything_that_admission_needs(
     session: Session, alice: User, token: AccessToken, time: Clock
 ) -> None:
     fresh = token_lookup.find(session, token.secret_hash)

@@ -22,7 +22,7 @@ def test_blanks_around_an_amount_do_not_matter() -> None:
 
 @pytest.mark.parametrize("text", NONSENSE)
 @pytest.mark.parametrize("signed", [False, True])
-def test_what_is_no_plain_amount_is_refused(text: str, signed: bool) -> None:
+def test_text_that_is_not_a_plain_amount_is_refused(text: str, signed: bool) -> None:
     with pytest.raises(InvalidInput, match="amount_malformed"):
         money.parse_amount(text, signed=signed)
 
@@ -51,7 +51,7 @@ def test_an_amount_above_the_limit_is_refused_and_the_error_names_field_and_limi
 @pytest.mark.parametrize(
     "amount", ["0", "-1", "NaN", "sNaN", "Infinity", "-Infinity", "1e30", "0.001", "0.005", "1e10"]
 )
-def test_what_cannot_be_booked_is_refused_before_the_ledger(amount: str) -> None:
+def test_amounts_that_cannot_be_booked_are_refused(amount: str) -> None:
     with pytest.raises(InvalidInput):
         money.require_amount(Decimal(amount))
 

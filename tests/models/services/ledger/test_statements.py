@@ -36,7 +36,7 @@ def dated(session: Session, moment: datetime, which: Transfer) -> None:
 
 
 @pytest.mark.parametrize("text_", ["2026-13", "2026-1", "26-01", "", "x", "1999-12", "2026-01-01", "\0", "-026-01"])
-def test_what_is_no_month_is_refused(text_: str) -> None:
+def test_a_malformed_month_is_refused(text_: str) -> None:
     with pytest.raises(InvalidInput):
         Month.parse(text_)
 
@@ -49,7 +49,7 @@ def test_months_follow_one_another_over_the_turn_of_the_year() -> None:
     assert Month.of(late) == december
 
 
-def test_a_top_ups_receipt_names_the_payment_and_a_strangers_is_not_found(
+def test_a_top_ups_receipt_has_the_payment_and_other_users_do_not_find_it(
     session: Session, charlie: User, alice: User, settings: Settings
 ) -> None:
     payment = paid(session, charlie, settings)
@@ -63,7 +63,7 @@ def test_a_top_ups_receipt_names_the_payment_and_a_strangers_is_not_found(
         statements.receipt(session, charlie, some_id())
 
 
-def test_a_month_opens_with_what_the_one_before_closed_with(session: Session, alice: User, settings: Settings) -> None:
+def test_the_opening_balance_is_the_closing_balance_of_the_month_before(session: Session, alice: User, settings: Settings) -> None:
     first = session.scalars(select(Transfer)).one()
     dated(session, datetime(2026, 8, 31, 23, 59, 59, tzinfo=UTC), first)
     token = buy(session, alice, settings)
@@ -86,7 +86,7 @@ def test_a_month_opens_with_what_the_one_before_closed_with(session: Session, al
     assert [(line.amount, line.balance) for line in statements.lines(session, alice, Month(2026, 9))] == [(-18, 82)]
 
 
-def test_receipts_name_the_rubles_that_were_paid_and_returned(
+def test_receipts_have_the_rubles_that_were_paid_and_refunded(
     session: Session, charlie: User, dana: User, settings: Settings
 ) -> None:
     # A paper shows the payment's own amounts. 4.51 ZNC at 10.25 cost 46.2275, which was charged as 46.23; what an admin
@@ -152,7 +152,7 @@ def test_a_statements_month_is_that_of_its_owners_time_zone(session: Session, al
     max_examples=15, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 @given(history=st.lists(st.tuples(st.integers(1, 5000), st.integers(0, 120)), min_size=1, max_size=12))
-def test_whatever_happened_the_months_chain_and_the_last_one_ends_with_the_wallet(
+def test_the_balances_of_months_are_continuous_and_end_with_the_wallets_balance(
     committed: tuple[Settings, Sessions], history: list[tuple[int, int]]
 ) -> None:
     _settings, factory = committed
@@ -198,7 +198,7 @@ def test_reconciliation_finds_no_difference_after_payments_refunds_and_disputes(
     assert reconciliation.daily_totals(session, today - timedelta(days=9), today - timedelta(days=1)) == []
 
 
-def test_reconciliation_shows_by_how_much_the_books_are_wrong(
+def test_reconciliation_shows_the_difference_from_the_ledger(
     session: Session, charlie: User, settings: Settings, time: Clock
 ) -> None:
     payment = paid(session, charlie, settings)
@@ -248,7 +248,7 @@ def test_a_day_counts_what_was_booked_before_and_after_its_payments_were_settled
 
 
 @pytest.mark.parametrize("days", [-1, 366])
-def test_a_range_that_is_none_is_refused(session: Session, days: int) -> None:
+def test_an_invalid_range_is_refused(session: Session, days: int) -> None:
     first = date(2026, 1, 1)
     with pytest.raises(InvalidInput):
         reconciliation.daily_totals(session, first, first + timedelta(days=days))

@@ -70,7 +70,7 @@ def test_an_amount_that_cannot_be_booked_moves_nothing(session: Session, alice: 
     assert (balance(session, alice), balance(session, bob)) == (100, 100)
 
 
-def test_money_does_not_go_from_an_account_to_itself(session: Session, alice: User) -> None:
+def test_a_transfer_from_an_account_to_itself_is_refused(session: Session, alice: User) -> None:
     wallet = transfers.wallet_of(session, alice.id)
     with pytest.raises(IntegrityError, match="ck_transfers_two_accounts"):
         move(session, wallet, wallet, "1")
@@ -79,7 +79,7 @@ def test_money_does_not_go_from_an_account_to_itself(session: Session, alice: Us
 @pytest.mark.parametrize(
     "rewriting", ["UPDATE transfers SET amount = 1", "DELETE FROM transfers", "TRUNCATE transfers"]
 )
-def test_history_cannot_be_rewritten_even_by_hand(session: Session, alice: User, rewriting: str) -> None:
+def test_the_database_refuses_to_change_transfers(session: Session, alice: User, rewriting: str) -> None:
     with pytest.raises(DBAPIError, match="append-only"):
         session.execute(text(rewriting))
 
@@ -135,7 +135,7 @@ def test_transactions_are_a_wallets_own_newest_first_and_can_be_filtered(
     assert transfers.transactions(session, wallet, limit=10, offset=0, kind=TransferKind.DEPOSIT).total == 0
 
 
-def test_an_adjustment_adds_or_takes_with_a_reason_and_leaves_a_trace(
+def test_an_adjustment_credits_or_debits_with_a_reason_and_is_audited(
     session: Session, alice: User, dana: User
 ) -> None:
     actor = Actor(dana.id)

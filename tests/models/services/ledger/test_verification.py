@@ -75,7 +75,7 @@ def faults_after(sessions: Sessions, damage: str) -> set[str]:
         return set(ledger_verification.verify(session).faults)
 
 
-def test_sound_books_are_found_sound(shop: Sessions) -> None:
+def test_a_consistent_ledger_passes_verification(shop: Sessions) -> None:
     with shop.begin() as session:
         report = ledger_verification.verify(session)
     assert report.faults == {}
@@ -83,7 +83,7 @@ def test_sound_books_are_found_sound(shop: Sessions) -> None:
     assert (report.transfers, report.turnover) == (6, Decimal("190.00"))
 
 
-def test_empty_books_are_sound(committed: Committed) -> None:
+def test_an_empty_ledger_passes_verification(committed: Committed) -> None:
     with committed[1].begin() as session:
         report = ledger_verification.verify(session)
         assert (report.transfers, report.turnover, report.is_sound) == (0, 0, True)

@@ -60,7 +60,7 @@ def book(session: Session, event: PaymentEvent, dana: User) -> PaymentEvent:
     return manual_booking.book_event(session, event.id, note="asked the bank", actor=Actor(dana.id))
 
 
-def test_a_chargeback_takes_the_wallet_and_leaves_a_debt_as_one_that_was_reported(
+def test_a_manual_chargeback_debits_the_wallet_and_leaves_a_debt_like_a_reported_one(
     *, session: Session, erin: User, dana: User, settings: Settings, payment: Payment
 ) -> None:
     buy(session, erin, settings)
@@ -83,7 +83,7 @@ def test_a_chargeback_takes_the_wallet_and_leaves_a_debt_as_one_that_was_reporte
 @pytest.mark.parametrize(
     "facts", [{"rub": "500.01"}, {"rub": "0"}, {"reason": ""}, {"reference": ""}, {"reference": "a\nb"}], ids=str
 )
-def test_a_chargeback_of_no_part_or_without_its_names_is_refused(
+def test_a_chargeback_with_an_invalid_amount_or_without_reference_is_refused(
     session: Session, erin: User, dana: User, payment: Payment, facts: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidInput):
@@ -91,7 +91,7 @@ def test_a_chargeback_of_no_part_or_without_its_names_is_refused(
     assert balance(session, erin) == 50
 
 
-def test_a_chargeback_is_booked_once_and_only_of_what_was_paid(
+def test_a_chargeback_is_booked_once_and_up_to_the_paid_amount(
     *, session: Session, erin: User, dana: User, settings: Settings, payment: Payment
 ) -> None:
     chargeback(session, payment, dana, "100")
@@ -105,7 +105,7 @@ def test_a_chargeback_is_booked_once_and_only_of_what_was_paid(
 @pytest.mark.parametrize(
     ("state", "left"), [(ReversalState.DONE, 30), (ReversalState.REFUSED, 50)], ids=["carried out", "withdrawn"]
 )
-def test_a_refund_whose_provider_is_gone_is_settled_or_withdrawn_by_hand(
+def test_a_refund_of_a_removed_provider_is_closed_by_an_admin(
     *, session: Session, erin: User, dana: User, settings: Settings, payment: Payment, state: ReversalState, left: int
 ) -> None:
     requested = refund(session, payment, dana, "200")
@@ -143,7 +143,7 @@ def test_a_success_after_a_cancellation_is_credited_once_by_an_admin(
         ([("refunded", "500"), ("refund_failed", "500"), ("refunded", "500")], 0),
     ],
 )
-def test_what_went_back_and_no_rule_decides_is_booked_by_an_admin(
+def test_refunds_and_disputes_without_a_rule_are_booked_by_an_admin(
     *, session: Session, erin: User, dana: User, payment: Payment, story: list[Any], left: int
 ) -> None:
     result = ""
@@ -156,7 +156,7 @@ def test_what_went_back_and_no_rule_decides_is_booked_by_an_admin(
     assert payment_queries.by_id(session, payment.id).status is PaymentStatus.REFUNDED
 
 
-def test_what_cannot_be_booked_says_so_and_stays_on_the_list(session: Session, dana: User, payment: Payment) -> None:
+def test_an_event_that_cannot_be_booked_is_refused_and_stays_on_the_list(session: Session, dana: User, payment: Payment) -> None:
     said(session, payment, "disputed", "4", currency="USD")
     with pytest.raises(InvalidInput, match="nothing_to_book"), session.begin_nested():
         book(session, waiting(session), dana)

@@ -83,7 +83,7 @@ def sound(session: Session) -> Any:
     assert [rule for rule in ledger_verification.RULES if ledger_verification.failed_checks(session, rule)] == []
 
 
-def test_an_admins_refund_takes_the_znc_at_once_and_the_provider_pays(
+def test_an_admins_refund_debits_the_znc_at_once_and_is_sent_to_the_provider(
     *, session: Session, erin: User, dana: User, settings: Settings, payment: Payment
 ) -> None:
     reversal = refund(session, payment, dana)
@@ -120,7 +120,7 @@ def test_parts_are_rounded_so_that_they_add_up_to_the_payment(
         ({"reason": "two\nlines"}, InvalidInput),
     ],
 )
-def test_a_refund_of_no_plain_part_is_refused(
+def test_a_refund_of_an_invalid_amount_is_refused(
     *, session: Session, erin: User, dana: User, payment: Payment, facts: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
@@ -128,7 +128,7 @@ def test_a_refund_of_no_plain_part_is_refused(
     assert (balance(session, erin), payment.returned_rub) == (50, 0)
 
 
-def test_an_admin_refunds_only_what_the_wallet_still_has_and_only_a_settled_payment(
+def test_refunds_are_limited_to_unspent_znc_of_settled_payments(
     *, session: Session, erin: User, dana: User, settings: Settings, payment: Payment
 ) -> None:
     buy(session, erin, settings)
@@ -149,7 +149,7 @@ def test_a_form_sent_twice_refunds_once(session: Session, erin: User, dana: User
     assert balance(session, erin) == 40
 
 
-def test_a_refund_that_the_provider_refuses_gives_the_znc_back(
+def test_a_refund_refused_by_the_provider_credits_the_znc_again(
     *, session: Session, erin: User, dana: User, settings: Settings, payment: Payment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no(*_: Any) -> str:
@@ -166,7 +166,7 @@ def test_a_refund_that_the_provider_refuses_gives_the_znc_back(
     assert AuditAction.PAYMENT_REFUND_REFUSED in actions(session, erin)
 
 
-def test_a_provider_that_does_not_answer_is_asked_again(
+def test_a_refund_is_retried_while_the_provider_does_not_respond(
     *, session: Session, dana: User, settings: Settings, payment: Payment, monkeypatch: pytest.MonkeyPatch, time: Clock
 ) -> None:
     def silence(*_: Any) -> str:
@@ -188,7 +188,7 @@ def test_a_provider_that_does_not_answer_is_asked_again(
     assert refunds.due(session, older_than=timedelta(seconds=15)) == []
 
 
-def test_the_providers_own_word_of_our_refund_is_no_second_one(
+def test_the_providers_report_of_our_refund_books_no_second_one(
     *, session: Session, erin: User, dana: User, settings: Settings, payment: Payment
 ) -> None:
     first = refund(session, payment, dana, "100")
@@ -208,7 +208,7 @@ def test_a_refund_made_at_the_provider_is_booked(session: Session, erin: User, p
     assert (balance(session, erin), payment.returned_znc) == (30, 20)
 
 
-def test_a_chargeback_takes_the_wallet_leaves_a_debt_and_stops_spending_until_it_is_repaid(
+def test_a_chargeback_leaves_a_debt_that_blocks_purchases_until_it_is_repaid(
     *, session: Session, erin: User, settings: Settings, payment: Payment
 ) -> None:
     token = buy(session, erin, settings)
@@ -227,7 +227,7 @@ def test_a_chargeback_takes_the_wallet_leaves_a_debt_and_stops_spending_until_it
     buy(session, erin, settings, hours=1)
 
 
-def test_a_balance_that_a_debt_would_take_is_not_set(
+def test_a_balance_cannot_be_set_while_there_is_a_debt(
     *, session: Session, erin: User, settings: Settings, payment: Payment
 ) -> None:
     # Either the wallet holds the target afterwards or the change is refused: a credit repays the debt first.
@@ -240,7 +240,7 @@ def test_a_balance_that_a_debt_would_take_is_not_set(
     assert adjustments.set_balance(session, erin, target=Decimal(0), **facts) == 0
 
 
-def test_a_dispute_that_is_won_gives_the_znc_back_once_and_pays_the_debt_with_them(
+def test_a_won_dispute_credits_the_znc_once_and_repays_the_debt(
     *, session: Session, erin: User, settings: Settings, payment: Payment
 ) -> None:
     buy(session, erin, settings)
@@ -252,7 +252,7 @@ def test_a_dispute_that_is_won_gives_the_znc_back_once_and_pays_the_debt_with_th
     assert (payment.status, payment.returned_rub) == (PaymentStatus.SUCCEEDED, 0)
 
 
-def test_a_refund_that_overtakes_its_payment_waits_for_it(
+def test_a_refund_reported_before_its_payment_waits_for_it(
     *, session: Session, erin: User, settings: Settings, time: Clock
 ) -> None:
     payment = top_up(session, erin, settings)
@@ -291,7 +291,7 @@ def test_events_without_a_rule_are_left_to_an_admin_who_records_a_note(
     ("rub", "currency"), [("0", "RUB"), ("-5", "RUB"), ("500.01", "RUB"), ("400", "USD"), ("500", "EUR")]
 )
 @pytest.mark.parametrize("outcome", ["refunded", "disputed"])
-def test_money_that_went_back_and_is_no_part_of_the_payment_is_left_to_an_admin(
+def test_a_refund_above_the_payment_is_left_to_an_admin(
     *, session: Session, erin: User, payment: Payment, rub: str, currency: str, outcome: Outcome
 ) -> None:
     # docs.stripe.com/api/disputes/object, "amount": it can differ from the charge's, for instance by its currency.
@@ -299,7 +299,7 @@ def test_money_that_went_back_and_is_no_part_of_the_payment_is_left_to_an_admin(
     assert (balance(session, erin), manual_review.count(session)) == (50, 1)
 
 
-def test_a_refund_reported_under_a_name_that_is_not_known_yet_waits_for_the_payment(
+def test_a_refund_reported_under_an_unknown_id_waits_for_the_payment(
     session: Session, erin: User, settings: Settings, time: Clock
 ) -> None:
     # Stripe names the payment intent in a refund, which only a paid session tells, and promises no order of its events
@@ -329,7 +329,7 @@ def test_a_refund_reported_under_a_name_that_is_not_known_yet_waits_for_the_paym
     assert manual_review.count(session) == 0
 
 
-def test_events_that_wait_keep_no_newer_one_from_being_settled(
+def test_waiting_events_do_not_delay_newer_ones(
     session: Session, erin: User, settings: Settings, time: Clock
 ) -> None:
     payment = top_up(session, erin, settings)
@@ -364,7 +364,7 @@ def test_a_later_contrary_report_is_left_to_an_admin(
     assert (balance(session, erin), manual_review.count(session)) == (50, 1)
 
 
-def test_a_refund_of_another_amount_than_is_booked_is_left_to_an_admin(
+def test_a_refund_that_differs_from_the_booked_amount_is_left_to_an_admin(
     session: Session, erin: User, dana: User, payment: Payment
 ) -> None:
     ours = refund(session, payment, dana, "100")
@@ -373,7 +373,7 @@ def test_a_refund_of_another_amount_than_is_booked_is_left_to_an_admin(
     assert balance(session, erin) == 40
 
 
-def test_a_signed_callback_of_the_mock_provider_says_it_too(
+def test_the_mock_providers_signed_callbacks_book_refunds_and_disputes(
     session: Session, erin: User, settings: Settings, payment: Payment, time: Clock
 ) -> None:
     provider = mock.MockProvider(settings)

@@ -48,7 +48,7 @@ def known_settings(settings: Settings) -> None:
     SETTINGS[:] = [settings]
 
 
-def test_an_undecided_payment_is_asked_about_each_minute_and_then_less_often_for_a_month(
+def test_an_undecided_payment_is_checked_each_minute_and_then_less_often_for_a_month(
     session: Session, payment: Payment, time: Clock
 ) -> None:
     began = payment.created_at
@@ -73,14 +73,14 @@ def test_a_settled_payment_is_checked_for_refunds_and_disputes_for_half_a_year(
     assert len(found) < 40
 
 
-def test_nothing_is_asked_about_a_canceled_payment(session: Session, payment: Payment, settings: Settings) -> None:
+def test_a_canceled_payment_is_not_checked(session: Session, payment: Payment, settings: Settings) -> None:
     decided(session, payment, settings, "canceled")
     assert settlement.query_provider(session, payment.id, settings) == "canceled"
     session.refresh(payment)
     assert (payment.status, payment.check_at) == (PaymentStatus.CANCELED, None)
 
 
-def test_a_provider_that_does_not_answer_is_asked_after_ever_longer_waits_and_no_end(
+def test_a_check_without_response_is_retried_with_growing_delays(
     session: Session, payment: Payment, settings: Settings, time: Clock
 ) -> None:
     found = []
@@ -98,7 +98,7 @@ def test_a_provider_that_does_not_answer_is_asked_after_ever_longer_waits_and_no
     assert payment.check_failures == 0
 
 
-def test_a_report_that_comes_while_the_provider_is_asked_is_asked_about_again(
+def test_a_report_during_a_check_causes_another_check(
     session: Session, payment: Payment, settings: Settings, time: Clock
 ) -> None:
     asked_at: datetime = time()
@@ -109,7 +109,7 @@ def test_a_report_that_comes_while_the_provider_is_asked_is_asked_about_again(
     assert status_checks.due(session) == [payment.id]
 
 
-def test_the_longest_due_are_asked_about_first(
+def test_the_longest_due_payments_are_checked_first(
     session: Session, alice: User, payment: Payment, settings: Settings, time: Clock
 ) -> None:
     younger = top_up(session, alice, settings, str(Decimal(1)))

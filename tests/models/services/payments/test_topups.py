@@ -36,7 +36,7 @@ def events(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(PaymentEvent)) or 0
 
 
-def test_a_payment_starts_pending_at_todays_rate_and_names_its_checkout(
+def test_a_payment_starts_pending_at_the_current_rate_with_its_checkout(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     payment = topups.start(
@@ -58,7 +58,7 @@ def test_rubles_are_rounded_to_the_nearest_kopeck(session: Session, alice: User,
 
 
 @pytest.mark.parametrize("amount", ["0", "-1", "NaN", "1e30", "0.001", "Infinity"])
-def test_a_payment_of_no_plain_amount_is_not_started(
+def test_a_payment_of_an_invalid_amount_is_not_started(
     session: Session, alice: User, settings: Settings, amount: str
 ) -> None:
     with pytest.raises(InvalidInput):
@@ -66,7 +66,7 @@ def test_a_payment_of_no_plain_amount_is_not_started(
     assert session.scalars(select(Payment)).all() == []
 
 
-def test_a_provider_that_is_switched_off_takes_no_payment(session: Session, alice: User, settings: Settings) -> None:
+def test_a_disabled_provider_takes_no_payment(session: Session, alice: User, settings: Settings) -> None:
     facts = {"amount": Decimal(1), "return_url": "/", "settings": settings, "actor": PLATFORM}
     with pytest.raises(NotFound):
         topups.start(session, alice, provider="yookassa", **facts)  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def test_a_provider_that_is_switched_off_takes_no_payment(session: Session, alic
     ],
     ids=str,
 )
-def test_a_callback_that_no_provider_can_have_sent_is_not_even_stored(
+def test_a_callback_with_impossible_values_is_not_stored(
     session: Session, alice: User, settings: Settings, lie: dict[str, object]
 ) -> None:
     event = decided(session, top_up(session, alice, settings), settings)
@@ -105,7 +105,7 @@ def test_a_callback_that_no_provider_can_have_sent_is_not_even_stored(
     ],
     ids=str,
 )
-def test_a_signed_callback_that_does_not_fit_the_payment_is_kept_for_a_review_and_credits_nothing(
+def test_a_signed_callback_that_does_not_match_the_payment_is_stored_for_review_and_credits_nothing(
     session: Session, alice: User, settings: Settings, lie: dict[str, object]
 ) -> None:
     # What is refused a provider repeats for three days, and then it is lost (docs.stripe.com/webhooks).
@@ -159,7 +159,7 @@ def test_settling_credits_once_however_often_it_runs(session: Session, alice: Us
     assert [mail.context["amount_znc"] for mail in mails] == ["50.00"]
 
 
-def test_an_event_that_nobody_stored_cannot_be_settled(session: Session) -> None:
+def test_an_unknown_event_cannot_be_settled(session: Session) -> None:
     with pytest.raises(NotFound):
         settlement.settle(session, some_id())
 
@@ -177,7 +177,7 @@ def test_an_event_that_nobody_stored_cannot_be_settled(session: Session) -> None
         (["succeeded", "expired"], 50, "credited"),
     ],
 )
-def test_what_becomes_of_a_payment(
+def test_each_event_leads_to_the_specified_status(
     *, session: Session, alice: User, settings: Settings, time: Clock, story: list[Outcome], credited: int, last: str
 ) -> None:
     payment, result = top_up(session, alice, settings), ""
@@ -192,7 +192,7 @@ def test_what_becomes_of_a_payment(
     assert (payment.settled_at is not None) == (credited > 0)
 
 
-def test_only_pending_payments_whose_time_is_over_expire(
+def test_only_overdue_pending_payments_expire(
     session: Session, alice: User, settings: Settings, time: Clock
 ) -> None:
     old = top_up(session, alice, settings)
@@ -206,7 +206,7 @@ def test_only_pending_payments_whose_time_is_over_expire(
     assert actions(session, alice).count("payment.expired") == 1
 
 
-def test_asking_the_provider_settles_by_its_word(session: Session, alice: User, settings: Settings) -> None:
+def test_a_query_of_the_provider_settles_the_payment(session: Session, alice: User, settings: Settings) -> None:
     payment = top_up(session, alice, settings)
     assert settlement.query_provider(session, payment.id, settings) is None
     decided(session, payment, settings)
@@ -215,7 +215,7 @@ def test_asking_the_provider_settles_by_its_word(session: Session, alice: User, 
     assert balance(session, alice) == 150
 
 
-def test_asking_after_a_stored_callback_leaves_the_settling_to_its_job(
+def test_a_query_after_a_stored_callback_leaves_the_settlement_to_its_job(
     session: Session, alice: User, settings: Settings
 ) -> None:
     payment = top_up(session, alice, settings)
@@ -225,7 +225,7 @@ def test_asking_after_a_stored_callback_leaves_the_settling_to_its_job(
     assert settlement.settle(session, event_id) == "credited"
 
 
-def test_nobody_asks_about_a_payment_that_does_not_exist(session: Session, settings: Settings) -> None:
+def test_an_unknown_payment_cannot_be_queried(session: Session, settings: Settings) -> None:
     with pytest.raises(NotFound):
         settlement.query_provider(session, some_id(), settings)
 
@@ -244,7 +244,7 @@ def test_payments_are_checked_and_unprocessed_events_found_once_they_are_old(
     assert callbacks.unprocessed_events(session, older_than=minute) == [stored]
 
 
-def test_a_strangers_payment_is_not_found(session: Session, alice: User, bob: User, settings: Settings) -> None:
+def test_another_users_payment_is_not_found(session: Session, alice: User, bob: User, settings: Settings) -> None:
     payment = top_up(session, alice, settings)
     assert payment_queries.owned(session, alice, payment.id) is payment
     with pytest.raises(NotFound):
@@ -253,7 +253,7 @@ def test_a_strangers_payment_is_not_found(session: Session, alice: User, bob: Us
     assert payment_queries.list_payments(session, limit=10, offset=0).items == [payment]
 
 
-def test_the_database_itself_holds_succeeded_and_settled_together(
+def test_the_database_requires_a_settlement_time_for_succeeded_payments(
     session: Session, alice: User, settings: Settings
 ) -> None:
     top_up(session, alice, settings).status = PaymentStatus.SUCCEEDED

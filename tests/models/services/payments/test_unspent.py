@@ -27,7 +27,7 @@ def erin(session: Session) -> User:
     return make_user(session, "erin")
 
 
-def test_the_money_of_another_payment_or_a_gift_is_not_refunded_in_the_name_of_a_spent_one(
+def test_a_spent_payment_cannot_be_refunded_from_gifts_or_other_payments(
     *, session: Session, erin: User, dana: User, settings: Settings
 ) -> None:
     first = paid(session, erin, settings, "18")
@@ -43,7 +43,7 @@ def test_the_money_of_another_payment_or_a_gift_is_not_refunded_in_the_name_of_a
     assert balance(session, erin) == 30
 
 
-def test_unused_time_that_is_refunded_is_the_money_that_bought_it(
+def test_refunded_time_returns_to_the_payment_that_bought_it(
     *, session: Session, erin: User, dana: User, settings: Settings
 ) -> None:
     payment = paid(session, erin, settings, "18")
@@ -56,7 +56,7 @@ def test_unused_time_that_is_refunded_is_the_money_that_bought_it(
     assert balance(session, erin) == 5
 
 
-def test_the_tokens_of_a_bundle_give_back_what_the_bundle_cost(
+def test_refunds_of_a_bundles_tokens_return_to_the_payment_that_bought_it(
     *, session: Session, erin: User, settings: Settings
 ) -> None:
     payment = paid(session, erin, settings, "100")
@@ -69,7 +69,7 @@ def test_the_tokens_of_a_bundle_give_back_what_the_bundle_cost(
     assert unspent.unspent_amount(session, payment) == balance(session, erin)
 
 
-def test_a_chargeback_takes_its_own_payments_money_first_and_what_was_won_is_that_payments_again(
+def test_a_chargeback_debits_its_own_payment_first_and_a_won_dispute_credits_it_again(
     *, session: Session, erin: User, settings: Settings
 ) -> None:
     first, second = paid(session, erin, settings, "20"), paid(session, erin, settings, "20")

@@ -246,7 +246,7 @@ def test_a_crash_between_any_two_statements_books_purchase_and_bonus_or_neither(
 # A bonus is never backed by reversed money, whatever the order of payments, reversals and deletions.
 
 
-def test_37_a_chargeback_takes_a_bonus_back_that_was_paid_out_already(
+def test_37_a_chargeback_reverses_a_bonus_that_was_already_credited(
     *, session: Session, charlie: User, settings: Settings
 ) -> None:
     frank = referred_by(session, charlie, balance="0")

@@ -47,7 +47,7 @@ def erin(session: Session) -> User:
     return make_user(session, "erin")
 
 
-def test_tokens_bought_with_money_that_was_charged_back_stand_still_until_the_debt_is_repaid(
+def test_tokens_bought_with_charged_back_money_are_paused_until_the_debt_is_repaid(
     *, session: Session, erin: User, settings: Settings, time: Clock
 ) -> None:
     paid(session, erin, settings, "1")
@@ -76,7 +76,7 @@ def test_tokens_bought_with_money_that_was_charged_back_stand_still_until_the_de
     assert (options.left, options.latest_end) == (4, time() + timedelta(days=30))
 
 
-def test_the_owner_of_the_shop_may_let_them_run_on(
+def test_pausing_tokens_for_a_debt_can_be_switched_off(
     *, session: Session, erin: User, settings: Settings, time: Clock
 ) -> None:
     payment = paid(session, erin, settings, "18")

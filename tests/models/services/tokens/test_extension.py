@@ -78,7 +78,7 @@ def test_a_ready_and_a_paused_token_can_be_extended_and_an_ended_one_cannot(
         extend(session, alice, token, settings)
 
 
-def test_nobody_extends_for_others_without_money_or_by_what_is_not_for_sale(
+def test_extensions_need_the_owner_the_balance_and_a_duration_for_sale(
     session: Session, alice: User, bob: User, settings: Settings
 ) -> None:
     token = buy(session, alice, settings)

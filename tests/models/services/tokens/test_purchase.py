@@ -68,7 +68,7 @@ def test_a_form_sent_twice_buys_once(session: Session, alice: User, bob: User, s
     assert (balance(session, alice), balance(session, bob)) == (82, 100)
 
 
-def test_nobody_buys_without_the_money(session: Session, charlie: User, settings: Settings) -> None:
+def test_a_purchase_needs_the_balance(session: Session, charlie: User, settings: Settings) -> None:
     with pytest.raises(InsufficientFunds) as caught, session.begin_nested():
         buy(session, charlie, settings)
     assert caught.value.needed == 18

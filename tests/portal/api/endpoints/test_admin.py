@@ -49,7 +49,7 @@ def test_a_balance_is_set_by_an_adjustment_with_a_reason(danas: Program, session
 
 
 @pytest.mark.parametrize("target", ["-1", "NaN", "1e30", "1e2", "12_0", "٣", "0.001", "1,5", 10**13])
-def test_a_balance_that_cannot_be_is_422(danas: Program, session: Session, alice: User, target: object) -> None:
+def test_an_invalid_balance_is_422(danas: Program, session: Session, alice: User, target: object) -> None:
     session.commit()
     told(danas.patch(f"/admin/users/{alice.id}", {"currency_balance": target, "reason": "Goodwill"}), 422)
     assert balance(session, alice) == 100
@@ -95,7 +95,7 @@ def test_tokens_of_all_or_of_one_are_listed_with_masked_secrets(
     told(danas.get("/admin/tokens", user_id="alice"), 422)
 
 
-def test_a_forced_revocation_gives_nothing_back_and_tells_the_owner(
+def test_an_admins_revocation_refunds_nothing_and_notifies_the_owner(
     danas: Program, session: Session, alice: User, settings: Settings
 ) -> None:
     token = buy(session, alice, settings)
@@ -111,7 +111,7 @@ def test_a_forced_revocation_gives_nothing_back_and_tells_the_owner(
     assert "Shared in a forum" in str(session.scalars(select(OutboxMail.context)).all())
 
 
-def test_the_audit_log_is_filtered_by_person_action_and_kind(
+def test_the_audit_log_is_filtered_by_user_action_and_resource_type(
     danas: Program, alices: Program, session: Session, alice: User, settings: Settings
 ) -> None:
     told(alices.post("/tokens/purchase", {"duration_hours": 1, "scope": "full"}), 201)

@@ -46,7 +46,7 @@ def test_my_usage_over_a_period(alices: Program, used: None, period: str, days: 
     }
 
 
-def test_a_strangers_usage_is_nothing(charlies: Program, used: None) -> None:
+def test_usage_of_other_users_is_not_included(charlies: Program, used: None) -> None:
     assert told(charlies.get("/analytics/usage"), 200)["requests"] == 0
     told(charlies.get("/analytics/usage", period="year"), 422)
 

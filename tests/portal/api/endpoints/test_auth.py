@@ -104,7 +104,7 @@ def test_an_invalid_field_is_422_with_its_location(nobody: Program, field: str, 
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b'{"email": {"a": [1]}}', b'{"email": "\\ud800"}']
 )
-def test_a_body_that_is_no_object_is_422(nobody: Program, body: bytes) -> None:
+def test_a_body_that_is_not_an_object_is_422(nobody: Program, body: bytes) -> None:
     answer = nobody.client.post("/api/v1/auth/login", data=body, content_type="application/json")
     assert told(answer, 422)["detail"][0]["loc"][0] == "body"
 
@@ -169,7 +169,7 @@ def test_a_token_ends_with_its_login_in_the_portal(
     told(alices.get("/users/me"), 401)
 
 
-def test_a_new_password_ends_every_other_login_and_this_one_goes_on(
+def test_a_new_password_ends_every_other_login_and_keeps_this_one(
     program: Callable[[User], Program], alice: User, as_alice: Browser
 ) -> None:
     mine, other = program(alice), program(alice)
@@ -180,7 +180,7 @@ def test_a_new_password_ends_every_other_login_and_this_one_goes_on(
     assert as_alice.get("/dashboard").status_code == 302
 
 
-def test_a_token_that_we_did_not_sign_opens_nothing(
+def test_a_forged_token_gives_no_access(
     nobody: Program, alices: Program, alice: User, settings: Settings
 ) -> None:
     ours = alices.headers["Authorization"].removeprefix("Bearer ")
@@ -201,7 +201,7 @@ def test_a_token_that_we_did_not_sign_opens_nothing(
         told(bearer(nobody, token).get("/users/me"), 401)
 
 
-def test_five_failures_an_hour_are_free_and_registrations_are_counted_apart(
+def test_five_failures_an_hour_are_allowed_and_registrations_are_counted_separately(
     nobody: Program, session: Session, alice: User, redis: Redis
 ) -> None:
     session.commit()
@@ -218,14 +218,14 @@ def test_five_failures_an_hour_are_free_and_registrations_are_counted_apart(
     told(nobody.post("/auth/register", {**NEW, "email": "f@example.test", "username": "fay"}), 201)
 
 
-def test_looking_addresses_up_by_registering_them_is_limited(nobody: Program, session: Session, alice: User) -> None:
+def test_probing_addresses_by_registration_is_limited(nobody: Program, session: Session, alice: User) -> None:
     session.commit()
     for _ in range(5):
         told(nobody.post("/auth/register", {**NEW, "email": alice.email}), 400)
     told(nobody.post("/auth/register", NEW), 429)
 
 
-def test_a_login_that_succeeds_costs_nothing(nobody: Program, session: Session, alice: User, redis: Redis) -> None:
+def test_a_successful_login_is_not_counted(nobody: Program, session: Session, alice: User, redis: Redis) -> None:
     session.commit()
     for _ in range(7):
         answer = nobody.post("/auth/login", {"email": alice.email, "password": PASSWORD})

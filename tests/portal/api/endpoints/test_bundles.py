@@ -86,13 +86,13 @@ def test_an_admin_offers_changes_and_withdraws_a_bundle(danas: Program, alices: 
         ({"scope": "everything"}, 400),
     ],
 )
-def test_a_bundle_that_cannot_be_is_refused(danas: Program, change: dict[str, object], status: int) -> None:
+def test_an_invalid_bundle_is_refused(danas: Program, change: dict[str, object], status: int) -> None:
     told(danas.post("/bundles/", {**OFFER, **change}), status)
     told(danas.patch(f"/bundles/{named(danas, 'Starter')['id']}", change), status)
     assert told(danas.get("/bundles/"), 200)["total"] == 4
 
 
-def test_a_bundle_whose_price_cannot_be_told_is_changed_by_no_answer_that_says_it_was_refused(
+def test_a_change_to_a_bundle_without_a_valid_price_is_refused_as_a_whole(
     danas: Program, session: Session, settings: Settings
 ) -> None:
     starter = named(danas, "Starter")
@@ -121,7 +121,7 @@ def test_a_bundle_is_bought_without_a_body(alices: Program, session: Session, al
         ("application/x-www-form-urlencoded", "coupon=SPRING"),
     ],
 )
-def test_a_body_that_cannot_be_read_buys_nothing_and_is_told_apart_from_none(
+def test_an_unreadable_body_buys_nothing_and_differs_from_a_missing_one(
     alices: Program, session: Session, alice: User, kind: str, content: str
 ) -> None:
     path = f"{API}/bundles/{named(alices, 'Starter')['id']}/purchase"

@@ -60,7 +60,7 @@ def test_a_purchase_that_is_refused_costs_nothing(
     assert told(alices.get("/currency/balance"), 200)["balance"] == "100.00"
 
 
-def test_a_debtor_is_told_why(alices: Program, session: Session, alice: User) -> None:
+def test_a_purchase_with_an_open_debt_is_refused_with_its_code(alices: Program, session: Session, alice: User) -> None:
     answer = told(alices.post("/tokens/purchase", {"duration_hours": 720, "scope": "full"}), 402)
     assert answer["detail"] == "Insufficient balance: 300.00 ZNC required."
 
@@ -95,7 +95,7 @@ def test_times_are_iso_8601_in_utc(
     assert listed["expires_at"] == f"{time():%Y-%m-%dT%H:%M:%SZ}"
 
 
-def test_revoking_gives_back_and_a_second_time_is_404(
+def test_a_revocation_refunds_and_a_second_one_is_404(
     alices: Program, session: Session, alice: User, settings: Settings
 ) -> None:
     token = buy(session, alice, settings)

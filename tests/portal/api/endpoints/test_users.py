@@ -16,7 +16,7 @@ from tests.factories import actions, buy
 from tests.portal.api.conftest import Program, told
 
 
-def test_me_is_who_calls(alices: Program, alice: User) -> None:
+def test_me_is_the_calling_user(alices: Program, alice: User) -> None:
     assert told(alices.get("/users/me"), 200)["id"] == str(alice.id)
 
 
@@ -36,7 +36,7 @@ def test_a_name_is_set_kept_and_cleared(alices: Program, session: Session, alice
         ({"full_name": "x" * 101}, ["body", "full_name"]),
     ],
 )
-def test_a_change_that_does_not_fit_is_422_and_changes_nothing(
+def test_an_invalid_change_is_422_and_changes_nothing(
     alices: Program, change: dict[str, str], where: list[str], alice: User, session: Session
 ) -> None:
     before = alice.password_hash
@@ -52,7 +52,7 @@ def test_guesses_at_the_password_are_counted_as_failed_logins(alices: Program, r
     told(alices.patch("/users/me", {**guess, "current_password": PASSWORD}), 429)
 
 
-def test_referrals_name_no_address(alices: Program, alice: User, session: Session, settings: Settings) -> None:
+def test_referrals_contain_no_e_mail_address(alices: Program, alice: User, session: Session, settings: Settings) -> None:
     guest = users.register(
         session,
         email="guest@example.test",

@@ -85,7 +85,7 @@ def test_a_top_up_starts_a_payment(alices: Program, session: Session, alice: Use
         "100000.01",
     ],
 )
-def test_an_amount_that_cannot_be_is_422(alices: Program, amount: object) -> None:
+def test_an_invalid_amount_is_422(alices: Program, amount: object) -> None:
     for path, field in (("/currency/purchase", "amount_znc"), ("/currency/mock-purchase", "amount")):
         [fault, *_more] = told(alices.post(path, {field: amount, "return_url": "/"}), 422)["detail"]
         assert fault["loc"][:2] == ["body", field]
@@ -102,12 +102,12 @@ def test_an_amount_that_cannot_be_is_422(alices: Program, amount: object) -> Non
         "x",
     ],
 )
-def test_a_checkout_leads_back_to_a_listed_place_only(alices: Program, place: str) -> None:
+def test_a_return_url_must_be_at_a_listed_origin(alices: Program, place: str) -> None:
     [fault] = told(alices.post("/currency/purchase", {"amount_znc": 5, "return_url": place}), 422)["detail"]
     assert fault["loc"] == ["body", "return_url"]
 
 
-def test_a_listed_origin_may_be_led_back_to(alices: Program, app: Flask, settings: Settings, session: Session) -> None:
+def test_a_return_url_may_be_at_a_listed_origin(alices: Program, app: Flask, settings: Settings, session: Session) -> None:
     payments = settings.payments.model_copy(update={"return_origins": ("https://own.example",)})
     other = create_app(settings.model_copy(update={"payments": payments}))
     caller = Program(other.test_client(), **alices.headers)
@@ -115,7 +115,7 @@ def test_a_listed_origin_may_be_led_back_to(alices: Program, app: Flask, setting
     told(caller.post("/currency/purchase", {"amount_znc": 5, "return_url": place}), 201)
 
 
-def test_a_mock_purchase_credits_at_once_by_the_way_of_every_payment(
+def test_a_mock_purchase_credits_at_once_through_the_usual_states(
     alices: Program, session: Session, alice: User
 ) -> None:
     settled = told(alices.post("/currency/mock-purchase", {"amount": "12.50"}), 201)
@@ -124,7 +124,7 @@ def test_a_mock_purchase_credits_at_once_by_the_way_of_every_payment(
     assert (entry["payment_id"], entry["amount"]) == (settled["payment_id"], "12.50")
 
 
-def test_without_the_mock_provider_there_is_no_play_money(app: Flask, settings: Settings, alices: Program) -> None:
+def test_without_the_mock_provider_there_are_no_mock_payments(app: Flask, settings: Settings, alices: Program) -> None:
     payments = settings.payments.model_copy(update={"providers": ()})
     caller = Program(create_app(settings.model_copy(update={"payments": payments})).test_client(), **alices.headers)
     told(caller.post("/currency/mock-purchase", {"amount": 5}), 404)
@@ -145,7 +145,7 @@ def test_an_admin_lets_a_mock_payment_succeed_once(
     told(danas.post(f"/currency/admin/simulate-payment/{uuid.uuid4()}"), 404)
 
 
-def test_a_payment_that_its_customer_gave_up_does_not_succeed(
+def test_a_payment_declined_by_its_customer_does_not_succeed(
     danas: Program, session: Session, alice: User, settings: Settings
 ) -> None:
     payment = top_up(session, alice, settings)

@@ -147,7 +147,7 @@ def test_an_account_is_not_deleted_without_the_password_and_guesses_count(
     assert alice.is_active
 
 
-def test_the_last_admin_cannot_leave(as_dana: Browser, dana: User, session: Session) -> None:
+def test_the_last_admin_cannot_delete_the_account(as_dana: Browser, dana: User, session: Session) -> None:
     answer = as_dana.post("/profile/delete", current_password=PASSWORD)
     assert answer.status_code == 400
     assert "The last admin cannot be removed." in answer.text

@@ -47,7 +47,7 @@ def follow(browser: Browser, link: str) -> Any:
     return answer if answer.status_code == 410 else browser.get(answer.location)
 
 
-def test_who_registers_through_the_api_gets_the_link_at_once_and_is_told_why_no_login_is_open_yet(
+def test_an_api_registration_sends_the_link_at_once_and_logins_are_refused_until_it_is_used(
     anonymous: Browser, post: Mailbox, queued: Jobs
 ) -> None:
     assert anonymous.client.post("/api/v1/auth/register", json=NEW).status_code == 201
@@ -99,7 +99,7 @@ def test_following_a_link_changes_nothing_until_its_button_is_pressed(
     assert erin.awaits_confirmation
 
 
-def test_a_link_is_good_once(browsers: Callable[[], Browser], post: Mailbox, alice: User) -> None:
+def test_a_link_works_once(browsers: Callable[[], Browser], post: Mailbox, alice: User) -> None:
     browsers().post("/forgot-password", email=alice.email)
     link = post.link(RESET)
     first, second = browsers(), browsers()
@@ -111,7 +111,7 @@ def test_a_link_is_good_once(browsers: Callable[[], Browser], post: Mailbox, ali
     assert first.log_in(alice, OTHER).status_code == 303
 
 
-def test_a_link_runs_out(browsers: Callable[[], Browser], post: Mailbox, alice: User, time: Clock) -> None:
+def test_a_link_expires(browsers: Callable[[], Browser], post: Mailbox, alice: User, time: Clock) -> None:
     browser = browsers()
     browser.post("/forgot-password", email=alice.email)
     time.advance(seconds=2)
@@ -165,7 +165,7 @@ def test_the_number_of_e_mails_to_a_user_is_limited(
     assert len(post.arrived()) == 3
 
 
-def test_an_address_asks_for_ten_links_an_hour(anonymous: Browser, post: Mailbox) -> None:
+def test_an_ip_address_can_request_ten_links_an_hour(anonymous: Browser, post: Mailbox) -> None:
     codes = [anonymous.post("/forgot-password", email=f"{n}@example.test").status_code for n in range(11)]
     assert codes == [303] * 10 + [429]
 
@@ -238,7 +238,7 @@ def test_a_disabled_user_gets_no_link(
 
 
 @pytest.mark.parametrize("secret", ["x", "A" * 43, "%00", "..", "a b"])
-def test_a_made_up_link_has_expired(anonymous: Browser, secret: str) -> None:
+def test_an_invalid_link_is_shown_as_expired(anonymous: Browser, secret: str) -> None:
     assert anonymous.get(f"/links/{secret}").status_code in {400, 404, 410}
 
 

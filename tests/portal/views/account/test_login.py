@@ -74,7 +74,7 @@ def test_a_disabled_user_cannot_log_in_and_is_logged_out(
     assert "This account is disabled." in answer.text
 
 
-def test_five_failed_logins_close_the_door_for_that_address_alone(app: Flask, alice: User) -> None:
+def test_five_failed_logins_block_that_address_only(app: Flask, alice: User) -> None:
     browser = Browser(app.test_client())
     codes = [browser.log_in(alice, "wrong password").status_code for _ in range(5)]
     assert codes == [401] * 5
@@ -87,7 +87,7 @@ def test_five_failed_logins_close_the_door_for_that_address_alone(app: Flask, al
     assert Browser(elsewhere).log_in(alice).status_code == 303
 
 
-def test_good_logins_do_not_count(app: Flask, alice: User) -> None:
+def test_successful_logins_are_not_counted(app: Flask, alice: User) -> None:
     for _ in range(8):
         assert Browser(app.test_client()).log_in(alice).status_code == 303
 

@@ -66,7 +66,7 @@ def test_the_cookie_is_invalid_after_logout(app: Flask, as_alice: Browser) -> No
     assert thief.get("/dashboard").status_code == 302
 
 
-def test_all_other_logins_end_and_this_one_goes_on(as_alice: Browser, elsewhere: Browser) -> None:
+def test_all_other_logins_end_and_this_one_stays(as_alice: Browser, elsewhere: Browser) -> None:
     as_alice.post("/profile/logins/end-others")
     assert as_alice.flashes("/profile/logins") == "1 other login session has ended."
     assert elsewhere.get("/dashboard").status_code == 302
@@ -82,7 +82,7 @@ def test_logging_out_everywhere_ends_this_one_too(
     assert actions(session, alice)[-1] == "user.logins_ended"
 
 
-def test_a_strangers_login_is_404_and_goes_on(as_charlie: Browser, as_alice: Browser) -> None:
+def test_another_users_login_is_404_and_stays_open(as_charlie: Browser, as_alice: Browser) -> None:
     assert as_charlie.post(f"/profile/logins/{login_of(as_alice)}/end").status_code == 404
     assert as_alice.get("/dashboard").status_code == 200
 

@@ -210,7 +210,7 @@ def test_new_recovery_codes_end_the_old(app: Flask, as_alice: Browser, alice: Us
     assert browser.post("/login/code", code=fresh[0]).status_code == 303
 
 
-def test_a_stolen_database_opens_nothing(phone: App, session: Session) -> None:
+def test_a_copy_of_the_database_gives_no_access(phone: App, session: Session) -> None:
     row = session.scalars(select(TwoFactor)).one()
     assert phone.totp.secret.encode() not in row.sealed_secret
     hashes = b"".join(session.scalars(select(RecoveryCode.code_hash)))

@@ -93,7 +93,7 @@ def test_a_disabled_user_is_enabled_again(as_dana: Browser, alice: User, session
     assert actions(session, alice)[-2:] == [AuditAction.USER_DISABLED, AuditAction.USER_ENABLED]
 
 
-def test_the_last_admin_cannot_disable_himself(as_dana: Browser, dana: User, session: Session) -> None:
+def test_the_last_admin_cannot_disable_themselves(as_dana: Browser, dana: User, session: Session) -> None:
     session.commit()
     as_dana.post(f"/admin/users/{dana.id}/active", active="0")
     assert "The last admin cannot be removed." in as_dana.flashes()
@@ -145,7 +145,7 @@ def test_the_audit_log_is_filtered_by_action_and_user(
     assert as_dana.get("/admin/audit?action=x&user=y").text.count("data-action=") == len(actions(session))
 
 
-def test_what_an_admin_does_is_recorded_with_address_and_browser(
+def test_admin_actions_are_recorded_with_address_and_browser(
     as_dana: Browser, alice: User, dana: User, session: Session
 ) -> None:
     session.commit()

@@ -52,7 +52,7 @@ def test_a_refund_is_recorded_once_and_enqueues_its_job(
     "changes",
     [{"amount": "500.01"}, {"amount": "-1"}, {"amount": "1,5,5"}, {"amount": ""}, {"reason": ""}, {"key": "none"}],
 )
-def test_a_refund_that_cannot_be_is_refused_with_a_message(
+def test_an_invalid_refund_is_refused_with_a_message(
     *, as_dana: Browser, charlie: User, session: Session, payment: Payment, changes: dict[str, str]
 ) -> None:
     answer = as_dana.post(f"/admin/payments/{payment.id}/refund", **form(**changes))
@@ -62,14 +62,14 @@ def test_a_refund_that_cannot_be_is_refused_with_a_message(
     assert session.scalars(select(PaymentReversal)).all() == []
 
 
-def test_money_that_is_spent_is_not_refunded_by_an_admin(
+def test_spent_money_cannot_be_refunded(
     *, as_dana: Browser, charlie: User, session: Session, payment: Payment, settings: Settings
 ) -> None:
     buy(session, charlie, settings)
     session.commit()
     answer = as_dana.post(f"/admin/payments/{payment.id}/refund", **form(amount="500"))
     assert answer.status_code == 400
-    assert "Of this payment 32.00 ZNC are unspent" in answer.text
+    assert "Only 32.00 ZNC of this payment are unspent" in answer.text
     # What can go back is written into the form.
     assert 'value="320.00"' in as_dana.get(f"/admin/payments/{payment.id}").text
 
@@ -106,7 +106,7 @@ def test_38_a_reviewed_report_is_booked_from_the_list(
     assert balance(session, charlie) == 0
 
 
-def test_a_payment_that_is_not_there_is_404(as_dana: Browser) -> None:
+def test_an_unknown_payment_is_404(as_dana: Browser) -> None:
     assert as_dana.get(f"/admin/payments/{uuid.uuid4()}").status_code == 404
     assert as_dana.post(f"/admin/payments/{uuid.uuid4()}/refund", **form()).status_code == 404
 
@@ -121,7 +121,7 @@ def test_a_payment_event_is_listed_until_its_review_is_closed(
     session.commit()
     assert ">1</span>" in as_dana.get("/admin/payments").text
     page = as_dana.get("/admin/payments/review")
-    assert "won dispute that is not known here" in page.text
+    assert "the won dispute is not recorded here" in page.text
     assert "format=csv" in page.text
     [line] = as_dana.get("/admin/payments/review?format=csv").text.splitlines()[1:]
     assert line.startswith(f"{stored},{payment.id},")

@@ -105,7 +105,7 @@ def test_a_price_that_was_not_shown_is_not_charged(
     assert (late.status_code, balance(session, alice)) == (409, 81)
 
 
-def test_in_maintenance_buyers_look_and_admins_work(
+def test_during_maintenance_buyers_can_read_and_admins_can_change(
     as_alice: Browser, as_dana: Browser, anonymous: Browser, alice: User, session: Session
 ) -> None:
     save(as_dana, "maintenance.words_ru", "Вернёмся в полдень.")

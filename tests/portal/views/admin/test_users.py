@@ -59,7 +59,7 @@ def test_the_list_is_a_file_too_and_no_program_runs_it(as_dana: Browser, alice: 
 
 
 @pytest.mark.parametrize("number", range(5))
-def test_one_box_finds_everything(
+def test_one_search_field_finds_users_tokens_payments_and_requests(
     as_dana: Browser, alice: User, session: Session, settings: Settings, number: int
 ) -> None:
     token = buy(session, alice, settings)
@@ -90,7 +90,7 @@ def test_a_requests_id_leads_to_what_it_changed(as_dana: Browser, alice: User, s
     assert as_dana.get(found.location).text.count("data-action=") == 1
 
 
-def test_several_are_disabled_after_a_look(
+def test_several_users_are_disabled_after_a_confirmation(
     as_dana: Browser, alice: User, bob: User, dana: User, session: Session
 ) -> None:
     session.commit()
@@ -126,7 +126,7 @@ def test_a_deleted_account_does_not_block_enabling_others(
     assert session.get_one(User, alice.id, populate_existing=True).is_active
 
 
-def test_an_admin_is_made_and_unmade_but_never_the_last(
+def test_the_admin_role_is_granted_and_removed_except_from_the_last_admin(
     as_dana: Browser, alice: User, dana: User, session: Session
 ) -> None:
     session.commit()

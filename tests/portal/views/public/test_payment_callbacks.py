@@ -148,7 +148,7 @@ def test_a_stale_callback_changes_nothing(
         {"id": "no id"},
     ],
 )
-def test_a_signed_callback_that_is_none_of_the_providers_changes_nothing(
+def test_a_callback_signed_with_another_key_changes_nothing(
     client: FlaskClient, checkout: MockCheckout, session: Session, settings: Settings, changes: dict[str, Any]
 ) -> None:
     body, headers = signed(settings, checkout, **changes)

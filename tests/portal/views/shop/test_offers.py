@@ -197,7 +197,7 @@ def test_a_form_for_gift_codes_that_is_sent_twice_makes_them_once(as_dana: Brows
     assert as_dana.post("/admin/gifts/new", **{**facts, "key": ""}).status_code == 400
 
 
-def test_an_admin_sees_why_a_code_is_not_taken(
+def test_a_refused_code_is_explained_to_the_admin(
     as_dana: Browser, dana: User, charlie: User, session: Session, settings: Settings
 ) -> None:
     used = gift(session, dana, settings)

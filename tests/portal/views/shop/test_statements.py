@@ -94,7 +94,7 @@ def test_a_statement_has_the_same_content_as_page_csv_and_pdf(as_charlie: Browse
     assert read(as_charlie.get("/wallet/statements/2020-01/csv")) == []
 
 
-def test_papers_name_the_time_zone(
+def test_statements_and_receipts_name_the_time_zone(
     as_charlie: Browser, session: Session, charlie: User, payment: Payment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[tuple[str, str]] = []
@@ -136,7 +136,7 @@ def test_a_table_goes_on_over_pages_and_breaks_what_is_too_long(settings: Settin
     assert paper.get_y() < paper.page_break_trigger
 
 
-def test_no_cell_is_a_formula_to_a_spreadsheet(
+def test_no_csv_cell_is_a_formula_in_a_spreadsheet(
     as_charlie: Browser, charlie: User, session: Session, payment: Payment
 ) -> None:
     from_admin = '=HYPERLINK("http://evil.example","x")'

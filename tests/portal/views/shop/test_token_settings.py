@@ -132,7 +132,7 @@ def test_a_new_secret_is_shown_once_and_a_form_sent_twice_replaces_once(
     assert as_alice.post(f"/tokens/{token.id}/secret").status_code == 303
 
 
-def test_a_strangers_token_is_not_found_and_not_changed(
+def test_another_users_token_is_not_found_and_not_changed(
     as_charlie: Browser, token: AccessToken, session: Session
 ) -> None:
     paths = ("pause", "resume", "name", "renewal", "extend", "secret")

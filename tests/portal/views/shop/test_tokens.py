@@ -109,7 +109,7 @@ def test_a_buyer_short_of_money_is_led_to_a_top_up_and_back(as_charlie: Browser,
         {"token_id": ""},
     ],
 )
-def test_what_is_not_for_sale_is_refused_with_a_message(
+def test_a_duration_that_is_not_for_sale_is_refused_with_a_message(
     as_alice: Browser, alice: User, session: Session, changes: dict[str, str]
 ) -> None:
     answer = as_alice.post("/tokens/buy", **order(**changes))
@@ -118,7 +118,7 @@ def test_what_is_not_for_sale_is_refused_with_a_message(
     assert (count(session), balance(session, alice)) == (0, 100)
 
 
-def test_the_page_of_a_token_shows_its_clock_and_its_sessions_exactly(
+def test_the_page_of_a_token_shows_remaining_time_and_sessions_exactly(
     as_alice: Browser, alice: User, session: Session, settings: Settings, time: Clock
 ) -> None:
     token = buy(session, alice, settings, name="Laptop")
@@ -277,7 +277,7 @@ def test_the_device_limit_is_shown_before_payment(anonymous: Browser, as_alice: 
         assert "after 5 minutes without requests" in page, path
 
 
-def test_what_is_refunded_is_promised_in_znc(anonymous: Browser, as_alice: Browser) -> None:
+def test_refunds_are_described_in_znc(anonymous: Browser, as_alice: Browser) -> None:
     """ZNC cannot be paid out, so that no page may promise money for time that was not used."""
     anonymous.post("/preferences", lang="ru")
     assert "вернутся в кошелёк" in anonymous.get("/").text

@@ -120,7 +120,7 @@ AMOUNTS = ["0", "0.00", "-5", "NaN", "Infinity", "1e30", "1e2", "0.001", "1,5", 
 
 
 @pytest.mark.parametrize("amount", AMOUNTS)
-def test_an_amount_that_makes_no_sense_is_refused_with_a_message(
+def test_an_invalid_top_up_amount_is_refused_with_a_message(
     as_charlie: Browser, session: Session, amount: str
 ) -> None:
     answer = as_charlie.post("/wallet/top-up", amount=amount)

@@ -65,7 +65,7 @@ def test_the_secret_is_shown_once_and_a_form_sent_twice_makes_one(as_alice: Brow
     assert actions(session)[-1] is AuditAction.WEBHOOK_CHANGED
 
 
-def test_a_webhooks_secret_is_replaced_once_after_a_question(
+def test_a_webhooks_secret_is_rotated_once_after_a_confirmation(
     as_alice: Browser, as_charlie: Browser, session: Session, alice: User, settings: Settings
 ) -> None:
     """A reload of the page with the new secret must not replace it again under the receiver's feet."""
@@ -89,7 +89,7 @@ def test_a_webhooks_secret_is_replaced_once_after_a_question(
     assert as_charlie.post(path, seen="2").status_code == 404
 
 
-def test_a_webhook_is_removed_after_a_question(
+def test_a_webhook_is_deleted_after_a_confirmation(
     as_alice: Browser, as_charlie: Browser, session: Session, alice: User, settings: Settings
 ) -> None:
     endpoint_id, _delivery = hook(session, alice, settings)
@@ -101,7 +101,7 @@ def test_a_webhook_is_removed_after_a_question(
     assert as_charlie.get(path).status_code == 404
 
 
-def test_an_address_that_leads_into_a_network_of_ours_is_refused_with_its_reason(
+def test_an_address_in_a_private_network_is_refused_with_the_reason(
     as_alice: Browser, session: Session, alice: User, settings: Settings
 ) -> None:
     for bad in ("", "https://127.0.0.1/", "https://[::1]/", "https://localhost/", "gopher://x", "https://x:22/"):

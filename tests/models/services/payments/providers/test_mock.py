@@ -48,7 +48,7 @@ def test_a_signed_callback_is_read(settings: Settings) -> None:
     assert event.body == BODY
 
 
-def test_what_the_far_side_sends_is_what_we_verify(session: Session, alice: User, settings: Settings) -> None:
+def test_the_mock_providers_signature_passes_our_verification(session: Session, alice: User, settings: Settings) -> None:
     payment = top_up(session, alice, settings)
     fetched = decided(session, payment, settings)
     checkout = mock.checkout_of(session, uuid.UUID(fetched.provider_payment_id))
@@ -84,7 +84,7 @@ def test_a_wrong_signature_is_refused(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(("age", "accepted"), [(0, True), (300, True), (301, False), (-300, True), (-301, False)])
-def test_a_callback_is_believed_for_five_minutes(settings: Settings, time: Clock, age: int, accepted: bool) -> None:
+def test_a_callback_is_accepted_for_five_minutes(settings: Settings, time: Clock, age: int, accepted: bool) -> None:
     body = json.dumps(BODY).encode()
     headers = signed(body, age=age)
     if accepted:
@@ -110,12 +110,12 @@ def changed(**changes: Any) -> bytes:
     + [changed(payment_id=5), changed(payment_id=None)],
     ids=lambda body: body[:60].decode("latin-1"),
 )  # fmt: skip
-def test_a_body_that_is_no_callback_is_refused_though_signed(settings: Settings, body: bytes) -> None:
+def test_a_signed_body_that_is_not_a_callback_is_refused(settings: Settings, body: bytes) -> None:
     with pytest.raises(CallbackRefused):
         verify(settings, signed(body), body)
 
 
-def test_without_a_key_nothing_is_believed(settings: Settings) -> None:
+def test_without_a_key_every_callback_is_refused(settings: Settings) -> None:
     body = json.dumps(BODY).encode()
     keyless = settings.model_copy(update={"payments": settings.payments.model_copy(update={"mock_signing_key": None})})
     with pytest.raises(CallbackRefused):
