@@ -42,6 +42,6 @@ def _run(*options: str) -> str:
     except subprocess_command.CommandFailed as failure:
         logger.critical("audit: %s", failure)
         raise
-    # The end of the chain is logged too: somebody who can write to the database alone cannot change the log.
+    # The end of the chain is logged too: an attacker with access to the database alone cannot change the log.
     logger.info("audit: %s", output)
     return output

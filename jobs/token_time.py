@@ -48,7 +48,7 @@ def notify_expiries() -> int:
 
 
 def vest_bonuses() -> int:
-    """Pay out bonuses whose purchase can no longer be refunded, and return withheld ones; return the number changed."""
+    """Credit bonuses whose purchase can no longer be refunded, and return withheld ones; return the number changed."""
     restored = _each(
         lambda session, _settings: bonus_corrections.due_to_restore(session),
         lambda session, key, _: bonus_corrections.restore(session, key),

@@ -179,7 +179,7 @@ class PaymentReversal(Base):
     actor_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     provider_key: Mapped[str | None] = mapped_column(String(120))
     note: Mapped[str] = mapped_column(String(200), default="")
-    # When the provider is asked next to carry it out, and how many requests in a row it has not answered.
+    # When the provider is asked again to carry it out, and how many requests in a row have failed.
     retry_at: Mapped[CreatedAt]
     failures: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     created_at: Mapped[CreatedAt]

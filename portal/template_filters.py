@@ -142,7 +142,7 @@ def utc(value: datetime) -> str:
 
 def day(value: date) -> str:
     """Format a day without its year, for charts and lists of days."""
-    return str(format_date(value, gettext("d MMM")))
+    return str(format_date(value, "d MMM"))
 
 
 def full_day(value: date) -> str:

@@ -77,7 +77,7 @@ class ChangeResult:
 
 @contextmanager
 def form_errors(form: Form, *, repeated: str = "") -> Iterator[ChangeResult]:
-    """Add a domain error of the block to the form; a repeated change is flashed as `repeated` or in its own words.
+    """Add a domain error of the block to the form; a repeated change is flashed as `repeated` or as its own message.
 
     Errors that are not in `FORM_ERRORS` are raised again.
     """

@@ -17,7 +17,7 @@ JOBS = {
     "jobs.token_time.renew": _("Renew tokens"),
     "jobs.token_time.notify_expiries": _("Notify of tokens about to expire"),
     "jobs.token_time.notify_renewals": _("Notify of upcoming renewals"),
-    "jobs.token_time.vest_bonuses": _("Pay out bonuses"),
+    "jobs.token_time.vest_bonuses": _("Credit bonuses"),
     "jobs.health.check": _("Check components"),
     "jobs.mail.send_pending": _("Send e-mails"),
     "jobs.payments.ask": _("Query a provider about a payment"),

@@ -13,7 +13,7 @@ OUTCOMES = {
     "refund_failed": _("refund failed"),
     "disputed": _("disputed"),
     "dispute_won": _("dispute won"),
-    "unreadable": _("a report in an unknown form"),
+    "unreadable": _("a report in an unknown format"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The words for settings that may change at run time."""
+"""Labels of the settings that can be changed at run time."""
 
 from collections.abc import Mapping
 from decimal import Decimal

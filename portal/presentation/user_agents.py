@@ -5,7 +5,7 @@ from flask_babel import lazy_gettext as _
 from models.logins import Login, LoginKind
 from portal.i18n import gettext
 
-# The first sign that is found tells: browsers name those that they are made from as well, so these stand later.
+# The first match counts: browsers also name the ones that they are based on, which therefore come later.
 BROWSERS = (
     ("YaBrowser/", "Yandex Browser"),
     ("Edg", "Edge"),

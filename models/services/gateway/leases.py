@@ -1,7 +1,7 @@
-"""Leases: one process at a time holds a task, and loses it when it does not renew it.
+"""Leases: one process at a time holds a task, until it stops renewing it.
 
-A session-level advisory lock would say the same, but only on a connection of one's own: behind a pooler in transaction
-mode the next client of the server connection holds it too. A row holds everywhere. Its times are the database's clock,
+A session-level advisory lock would need a connection of its own: behind a pooler in transaction
+mode the next client of the server connection would hold it too. A row works everywhere. Its times are the database's,
 because the clocks of two machines may differ.
 """
 
@@ -18,8 +18,8 @@ from models.leases import Lease
 def hold(session: Session, name: str, holder: uuid.UUID, duration: timedelta) -> bool:
     """Acquire a free or expired lease, or renew one's own; return whether the caller has it now.
 
-    The row stays locked until the transaction ends: what the holder writes in it is written under the lease, since
-    another process that wants the lease waits for the end of this transaction.
+    The row stays locked until the transaction ends: the holder's writes in it are protected by the lease, since
+    another process waits for the end of this transaction.
     """
     moment = func.clock_timestamp()
     row = insert(Lease).values(name=name, holder=holder, expires_at=moment + duration)

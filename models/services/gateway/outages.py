@@ -1,6 +1,6 @@
-"""The outage record: what one prober has seen of the upstream. Buyers' requests never open an outage.
+"""Outages of the upstream, as recorded by the prober; requests of buyers never open an outage.
 
-A time without probes is no outage: after `gap` without a word from the prober, an outage ends where it was last seen.
+A time without probes is not an outage: after `gap` without a probe, an outage ends at the last failed one.
 """
 
 import json
@@ -15,15 +15,15 @@ from models import clock
 from models.outages import Outage
 from models.users import User
 
-# Where the prober leaves its last word in Redis, for everybody who must not ask the database each time.
+# Redis key of the prober's last result, for processes that must not query the database each time.
 STATE_KEY = "zenzefi:upstream"
-# A share of less time than this says nothing: one minute without an outage is no "100 %".
+# Shorter periods have no availability: one minute without an outage is not "100 %".
 MIN_OBSERVED = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A time in which the upstream was out."""
+    """A period in which the upstream was down."""
 
     start: datetime
     end: datetime
@@ -33,7 +33,7 @@ class Period:
 class Availability:
     """Uptime of the service: the current outage, and number and duration of outages over some days.
 
-    `since` is when the record begins; None for an installation that has none yet. `is_whole` says whether the record
+    `since` is the start of the record; None without one. `is_whole`: the record
     covers all of `days`.
     """
 
@@ -50,7 +50,7 @@ class Availability:
 
     @property
     def share(self) -> float | None:
-        """The part of the watched time in which it was there, from 0 to 1; None before there is a day to judge by."""
+        """The share of the recorded time in which the upstream was up, from 0 to 1; None before the first day."""
         if self.watched < MIN_OBSERVED:
             return None
         return 1 - self.out_seconds / self.watched.total_seconds()
@@ -58,11 +58,11 @@ class Availability:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamState:
-    """The prober's last word: is an outage open, and which of the upstream's addresses answered?
+    """The prober's last result: whether an outage is open, and which addresses of the upstream responded.
 
-    `upstream` says whose state it is, so that a change of the configuration does not inherit the old one's. The last
-    probe began at `asked_at` and took so many `seconds`; `certificate_ends` is when the first of the certificates ends
-    that the upstream showed it (Unix time).
+    `upstream` is the configured upstream, so that a changed configuration does not inherit the old state. The last
+    probe started at `asked_at` and took `seconds`; `certificate_ends` is the earliest expiry of the certificates
+    that the upstream presented (Unix time).
     """
 
     upstream: str
@@ -73,12 +73,12 @@ class UpstreamState:
     certificate_ends: float | None = None
 
     def as_json(self) -> str:
-        """Write it down for Redis."""
+        """Return the state as JSON for Redis."""
         return json.dumps(asdict(self))
 
 
 def state_from_json(text: str | bytes | None, upstream: str) -> UpstreamState | None:
-    """Read the prober's last word about `upstream`; None when there is none that can be understood."""
+    """Parse the state of `upstream`; None when it is missing, malformed or of another upstream."""
     try:
         found = UpstreamState(**json.loads(text or ""))
     except (ValueError, TypeError):
@@ -89,10 +89,10 @@ def state_from_json(text: str | bytes | None, upstream: str) -> UpstreamState | 
 def note_failure(
     session: Session, *, previous_failed_at: datetime | None, failed_at: datetime, gap: timedelta
 ) -> Outage | None:
-    """Record a failed probe; returns the outage that is open now, if one is.
+    """Record a failed probe; return the open outage, if any.
 
-    `previous_failed_at` is when the probe right before this one failed, None if it was good or there was none: two
-    failures in a row open an outage, and it began with the first.
+    `previous_failed_at` is the time of the probe before if it failed, else None: two
+    failures in a row open an outage that began with the first.
     """
     held = _open(session)
     if held is not None:
@@ -104,14 +104,14 @@ def note_failure(
         session.flush()
     if previous_failed_at is None or failed_at - previous_failed_at > gap:
         return None
-    # There is one prober only; should there ever be two, the index lets one of them open the outage.
+    # There is one prober; if there were two, the unique index would let one of them open the outage.
     first, last = sorted((previous_failed_at, failed_at))
     session.execute(insert(Outage).values(opened_at=first, last_failed_at=last).on_conflict_do_nothing())
     return _open(session)
 
 
 def note_success(session: Session, *, moment: datetime, gap: timedelta) -> Outage | None:
-    """Record a good probe; returns the outage that it closed, if one was open."""
+    """Record a successful probe; return the outage that it closed, if any."""
     held = _open(session)
     if held is not None:
         held.closed_at = max(end_of(held, moment, gap), held.last_failed_at)
@@ -120,13 +120,13 @@ def note_success(session: Session, *, moment: datetime, gap: timedelta) -> Outag
 
 
 def current_outage(session: Session, gap: timedelta) -> Outage | None:
-    """Return the outage that is under way, if there is one."""
+    """Return the open outage, if any."""
     held = session.scalars(select(Outage).where(Outage.closed_at.is_(None))).one_or_none()
     return None if held is None or clock.now() - held.last_failed_at > gap else held
 
 
 def outages_between(session: Session, start: datetime, end: datetime, gap: timedelta) -> list[Period]:
-    """Return the times between `start` and `end` in which the upstream was out, oldest first."""
+    """Return the outages between `start` and `end`, oldest first."""
     moment = clock.now()
     rows = session.scalars(
         select(Outage)
@@ -138,9 +138,9 @@ def outages_between(session: Session, start: datetime, end: datetime, gap: timed
 
 
 def load_availability(session: Session, *, days: int, gap: timedelta) -> Availability:
-    """Return how the service is now, and how it was over the last days, or since the installation if that is later.
+    """Return the current state and the uptime over the last days, or since the installation if that is later.
 
-    The first account is made when the platform is installed, so nothing was watched before it.
+    The first account is created at the installation, so there are no probes before it.
     """
     moment = clock.now()
     installed = session.scalar(select(User.created_at).order_by(User.created_at).limit(1))
@@ -160,7 +160,7 @@ def _open(session: Session) -> Outage | None:
 
 
 def end_of(outage: Outage, moment: datetime, gap: timedelta) -> datetime:
-    """Return until when an outage counts: one that nobody has looked at for long, until it was last seen."""
+    """Return the end of an outage: without recent probes, an open one ends at the last failed probe."""
     if outage.closed_at is not None:
         return outage.closed_at
     return moment if moment - outage.last_failed_at <= gap else outage.last_failed_at

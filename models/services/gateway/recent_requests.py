@@ -1,7 +1,7 @@
-"""A token's last requests, as its owner sees them: what the workers write to Redis and the portal reads there.
+"""Recent requests of a token for its owner: format of the entries that workers write to Redis and the portal reads.
 
-Only the form is here, and how much is kept; nothing in `models` talks to Redis. A path is written down without its
-query and without anything of a secret's shape.
+Only format and limits are here; nothing in `models` connects to Redis. A path is stored without its
+query, and anything that looks like a secret is masked.
 """
 
 import json
@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-# So many requests of a token are kept, and for so long after the last one; refusals longer, since they are asked about
+# Entries kept per token, and for how long after the last one; refusals longer, because users ask about them
 # later.
 REQUESTS_KEPT, REQUESTS_SECONDS = 50, 3600
 REFUSALS_KEPT, REFUSALS_SECONDS = 20, 7 * 24 * 3600
-# Made once: a worker writes thousands of lines a second, and json.dumps makes an encoder for each of ours.
+# Created once: a worker writes thousands of lines a second, and json.dumps creates an encoder for each call.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -37,25 +37,25 @@ class RecentRequest:
 
 
 def requests_key(token_id: uuid.UUID) -> str:
-    """Return where a token's last requests are."""
+    """Return the Redis key of a token's recent requests."""
     return f"zenzefi:traffic:{token_id}"
 
 
 def refusals_key(token_id: uuid.UUID) -> str:
-    """Return where a token's last refusals are."""
+    """Return the Redis key of a token's recent refusals."""
     return f"zenzefi:refused:{token_id}"
 
 
 def encode(at: float, method: str, path: str, figures: tuple[int, int, int, float], code: str) -> str:
-    """Write a request down; `at` is wall-clock time, the figures are status, bytes in and out, and milliseconds."""
+    """Return a request as JSON; `at` is wall-clock time, the figures are status, bytes in and out, and milliseconds."""
     return _encode((round(at, 3), method, path, *figures, code))
 
 
 def decode(lines: Iterable[bytes], *, since: datetime) -> list[RecentRequest]:
-    """Return what was written since `since`, newest first whichever worker wrote it.
+    """Return the entries since `since`, newest first over all workers.
 
     The keys expire some time after the last entry, so an older entry lives on for as long as newer ones follow it:
-    only this filter makes "the last hour" true. Entries that another version wrote are left out.
+    only this filter makes "the last hour" true. Entries of other versions are omitted.
     """
     found = []
     for line in lines:

@@ -24,18 +24,18 @@ class PathFault(StrEnum):
     DOUBLE_ESCAPE = "double_escape"
 
 
-# What the first backend's clients put before every path, and what no upstream is ever asked for.
+# The path prefix of the first backend's clients, which is never forwarded.
 PREFIX = b"/api/v1/proxy"
 RESERVED_SEGMENT = b"_zenzefi"
 
-# Segments of plain characters that do not start with a dot are fine as they stand: nearly all of traffic.
+# Segments of plain characters that do not start with a dot need no further checks: nearly all traffic.
 _PLAIN = re.compile(rb"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]*)+/?|/")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-# Plain or escaped; `?` and `#` end a path, and are no part of one that is sent so.
+# Plain or escaped; unescaped `?` and `#` end a path.
 _CONTROL = re.compile(rb"[\x00-\x20\x7f#?]|%(?:[01][0-9A-Fa-f]|7[Ff])")
 _NESTED_ESCAPE = re.compile(r"%(?:2e|2f|5c|25)", re.IGNORECASE)
-# Every letter that compatibility normalisation (NFKC) turns into separators and nothing else, with what it becomes.
-# Others hold a slash among letters (U+2105 is c/o): they are no separator, and lead to no other segment than their own.
+# Every character that compatibility normalisation (NFKC) turns into separators only, with its replacement.
+# Others contain a slash among letters (U+2105 is c/o): they are not separators and stay within their segment.
 _SEPARATOR_LIKE = str.maketrans(
     {
         "\u037e": ";",
@@ -62,16 +62,16 @@ _SEPARATOR_LIKE = str.maketrans(
         "\uff3c": "\\",
     }
 )
-# The target of `OPTIONS *`, which is about the server and no path of it (RFC 9112, section 3.2.4).
+# The target of `OPTIONS *`, which is about the server and not a path (RFC 9112, section 3.2.4).
 ASTERISK = b"*"
-# Overlong UTF-8 once carried dots and slashes past checks: a lenient decoder reads it, a strict one does not.
+# Overlong UTF-8 hides dots and slashes from strict decoders, while lenient ones read them.
 _OVERLONG = re.compile(rb"[\xc0\xc1]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]|\xf8[\x80-\x87]|\xfc[\x80-\x83]")
-# What decodes a path before it looks for its end takes the rest for parameters, a query or a fragment.
+# A server that decodes a path before it splits it takes the rest for parameters, a query or a fragment.
 _END = re.compile(r"[;?#]")
 
 
 def path_fault(raw_path: bytes) -> PathFault | None:
-    """Return what is wrong with a path (without its query) under every scope, or None when it may go on as it is."""
+    """Return the fault of a path (without its query) under every scope, or None for a valid one."""
     if _PLAIN.fullmatch(raw_path) or raw_path == ASTERISK:
         return None
     if not raw_path.startswith(b"/"):
@@ -86,14 +86,14 @@ def path_fault(raw_path: bytes) -> PathFault | None:
 
 
 def strict_path_fault(raw_path: bytes) -> PathFault | None:
-    """Return what else is wrong with a path under a restricted scope: all that two servers might read differently."""
+    """Return the fault of a path under a restricted scope, where no two servers may read it differently; or None."""
     if _PLAIN.fullmatch(raw_path):
         return None
     return path_fault(raw_path) or _raw_fault(raw_path) or _decoded_fault(raw_path)
 
 
 def _raw_fault(raw_path: bytes) -> PathFault | None:
-    """Find what is wrong before any decoding."""
+    """Return the fault that is visible before decoding; or None."""
     if b"\\" in raw_path:
         return PathFault.BACKSLASH
     if b"//" in raw_path:
@@ -104,7 +104,7 @@ def _raw_fault(raw_path: bytes) -> PathFault | None:
 
 
 def _decoded_fault(raw_path: bytes) -> PathFault | None:
-    """Find what only shows after the path was decoded once, segment by segment."""
+    """Return the fault that is visible after decoding the segments once; or None."""
     for raw in raw_path[1:].split(b"/"):
         segment = unquote_to_bytes(raw)
         if _OVERLONG.search(segment):
@@ -121,9 +121,9 @@ def _decoded_fault(raw_path: bytes) -> PathFault | None:
 
 
 def _as_seen_by_the_most_lenient(segment: bytes) -> str:
-    """Return a decoded segment without what somebody may leave out, and with what somebody may take for a separator.
+    """Return a decoded segment as a lenient server may read it.
 
-    There are readers that skip bytes that are no UTF-8, trim spaces, drop what is invisible, or read a fullwidth
+    Some servers skip bytes that are not UTF-8, trim spaces, drop invisible characters, or read a fullwidth
     slash, percent sign or dot as the plain one.
     """
     if segment.isascii():
@@ -133,16 +133,16 @@ def _as_seen_by_the_most_lenient(segment: bytes) -> str:
 
 
 def is_blank(segment: str) -> bool:
-    """Return whether a decoded segment is empty to somebody: then the path ends before it, and is another one."""
+    """Return whether a lenient server may read a decoded segment as empty, so that it reads another path."""
     if segment.isascii():
         return not segment.strip()
     return not _as_seen_by_the_most_lenient(segment.encode("utf-8", "surrogateescape"))
 
 
 def is_under(raw_path: bytes, segment: bytes) -> bool:
-    """Return whether a path's first segment is this one, however it is written; empty segments before it do not count.
+    """Return whether a path's first non-empty segment is this one in any spelling.
 
-    `segment` is in lower case and begins with a byte that has no other case.
+    `segment` is lower case and begins with a byte without case.
     """
     if raw_path[1:2] not in (segment[:1], b"%", b"/", b"\\"):
         return False
@@ -153,8 +153,8 @@ def is_under(raw_path: bytes, segment: bytes) -> bool:
 def decoded_segments(raw_path: bytes) -> list[str]:
     """Split a path that has no restricted fault into its segments, each decoded once.
 
-    Bytes that are not UTF-8 become lone surrogates, so that no two different paths look alike. A trailing
-    slash shows as a last empty segment. `*` has no segments: it is no path, and only `**` covers it.
+    Bytes that are not UTF-8 become lone surrogates, so that different paths stay different. A trailing
+    slash becomes a last empty segment. `*` has no segments: it is not a path, and only `**` covers it.
     """
     if raw_path == ASTERISK:
         return []

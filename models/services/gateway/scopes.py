@@ -15,8 +15,8 @@ ANY_DEPTH = "**"
 _PLACEHOLDER = re.compile(r"\{\w+\}")
 _UNSURE = re.compile(r"[;?#]")
 _METHODS = re.compile(r"[A-Z][A-Z-]*(,[A-Z][A-Z-]*)*")
-# What a rule without methods covers. Others (of WebDAV, or nobody's) may do what its author did not think of: a rule
-# that shall cover one names it.
+# Methods of a rule that names none. Others, such as those of WebDAV, may have unexpected effects: a rule
+# has to name them.
 ORDINARY_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -27,7 +27,7 @@ class Rule:
     segments: tuple[str | None, ...]
     open_ended: bool
     methods: frozenset[str]
-    # As it stands in the settings.
+    # As written in the settings.
     source: str
 
     @property
@@ -53,12 +53,12 @@ class Scope:
 
     def __init__(self, rules: Iterable[str]) -> None:
         self._rules = tuple(_compile(rule) for rule in rules)
-        # `full` asks no question of a path that is good under every scope.
+        # `full` allows every path that is valid under every scope.
         self.is_unrestricted = any(rule.covers_everything for rule in self._rules)
 
     @property
     def first_page(self) -> str:
-        """A path to begin with: the root, or the first rule that names one page a browser may ask for."""
+        """The start path for browsers: the root, or the first rule that is a single page."""
         if self.allows("GET", [""]):
             return "/"
         named = (
@@ -70,7 +70,7 @@ class Scope:
     def allows(self, method: str, segments: Sequence[str]) -> bool:
         """Return whether a request is within the scope; `segments` are those of the path decoded once.
 
-        Under a restricted scope a segment with `;`, or with an encoded `?` or `#`, is refused: servers differ on
+        Under a restricted scope a segment with `;`, or with an encoded `?` or `#`, is refused: servers differ in
         whether what follows still belongs to the path.
         """
         return self.is_unrestricted or self.rule_for(method, segments) is not None
@@ -94,7 +94,7 @@ class ScopeDecision:
 
 
 def find_rule(scope: Scope | None, method: str, raw_path: bytes) -> ScopeDecision:
-    """Return what the gate's steps 1 and 6 make of a request, and why; `raw_path` is without its query."""
+    """Return the result of the gate's steps 1 and 6 for a request; `raw_path` is without its query."""
     is_restricted = scope is not None and not scope.is_unrestricted
     fault = request_paths.strict_path_fault(raw_path) if is_restricted else request_paths.path_fault(raw_path)
     if fault is not None:
@@ -104,7 +104,7 @@ def find_rule(scope: Scope | None, method: str, raw_path: bytes) -> ScopeDecisio
 
 
 def compile_all(scopes: Mapping[str, Iterable[str]]) -> dict[str, Scope]:
-    """Compile every scope of the settings. An unknown scope is no key here, and so reaches nothing."""
+    """Compile every scope of the settings; an unknown scope is missing and grants access to nothing."""
     return {name: Scope(rules) for name, rules in scopes.items()}
 
 

@@ -19,14 +19,14 @@ from models.services.pagination import Page, fetch_page
 from models.services.tokens import queries as token_queries
 from models.users import User
 
-# One run of the job closes so many sessions; the next run goes on.
+# Sessions closed by one run of the job; the next run continues.
 CLOSE_BATCH_SIZE = 5000
 
 
 def device_locked_for(
     session: Session, token_id: uuid.UUID, *, device: str | None, rules: SessionRules
 ) -> timedelta | None:
-    """Return how much longer another device holds a token at least, so that `begin` would refuse this one; or None."""
+    """Return the minimum time for which another device still locks the token, so that `begin` would refuse; or None."""
     holder = session.scalars(
         select(ProxySession).where(ProxySession.token_id == token_id, ProxySession.ended_at.is_(None))
     ).one_or_none()
@@ -36,7 +36,7 @@ def device_locked_for(
 
 
 def _idle_in(holder: ProxySession, rules: SessionRules, moment: datetime) -> timedelta | None:
-    """Return after how long a session that stays silent lets another device in; None when that time is over."""
+    """Return the time until an idle session loses its device lock; None when it has lost it."""
     left = holder.last_activity + timedelta(seconds=rules.device_idle_seconds) - moment
     return left if left > timedelta() else None
 
@@ -46,8 +46,8 @@ def start_session(
 ) -> ProxySession:
     """Let a device use a token: activate the token if this is its first use, and join or open its session.
 
-    All in the caller's one transaction, under the token's row lock, so that of two devices at the same instant one
-    wins. Raises TokenUnusable when the token ended meanwhile, DeviceConflict when another device holds it.
+    All in the caller's transaction and under the token's row lock, so that of two concurrent devices one
+    wins. Raises TokenUnusable when the token ended meanwhile, DeviceConflict when it is locked to another device.
     """
     moment = clock.now()
     token, owner = session.execute(
@@ -63,7 +63,7 @@ def start_session(
     if not owner.is_active:
         raise TokenUnusable("disabled")
     if token.activated_at is None:
-        # Nobody can hold a session of a token that was never used, so one is opened below, and announced.
+        # A token that was never used has no session, so one is opened below, and the token is invalidated.
         token.activated_at = moment
         audit_log.record(
             session, AuditAction.TOKEN_ACTIVATED, actor, user_id=token.user_id, resource=("token", token.id)
@@ -110,22 +110,22 @@ def _open(
 
 
 def close_idle_sessions(session: Session, rules: SessionRules) -> int:
-    """Close sessions without activity for `close_idle_seconds`; returns how many were closed."""
+    """Close sessions without activity for `close_idle_seconds`; return how many."""
     moment = clock.now()
     idle_since = moment - timedelta(seconds=rules.close_idle_seconds)
     return _close(session, ProxySession.last_activity < idle_since, moment)
 
 
 def close_sessions_of_ended_tokens(session: Session) -> int:
-    """Close sessions whose token was revoked or has expired; returns how many were closed."""
+    """Close sessions whose token was revoked or has expired; return how many."""
     moment = clock.now()
     ended = select(AccessToken.id).where(AccessToken.revoked_at.is_not(None) | ended_by(moment))
     return _close(session, ProxySession.token_id.in_(ended), moment)
 
 
 def _close(session: Session, which: ColumnElement[bool], moment: datetime) -> int:
-    # Token before session, as everywhere: two orders would be a deadlock. A token that is being used just now is
-    # left for the next time.
+    # Lock order: token before session, as everywhere; another order could deadlock. Tokens that are locked now are
+    # left to the next run.
     due = session.scalars(
         select(AccessToken.id)
         .join(ProxySession, ProxySession.token_id == AccessToken.id)
@@ -134,7 +134,7 @@ def _close(session: Session, which: ColumnElement[bool], moment: datetime) -> in
         .limit(CLOSE_BATCH_SIZE)
         .with_for_update(of=AccessToken, skip_locked=True)
     ).all()
-    # In the order in which workers take them (counting.py), for the same reason.
+    # In the order in which workers lock them (usage_counts.py), for the same reason.
     held = select(ProxySession.id).where(ProxySession.token_id.in_(due), ProxySession.ended_at.is_(None), which)
     held = held.order_by(ProxySession.id).with_for_update(key_share=True)
     closed = session.scalars(
@@ -150,17 +150,17 @@ def _close(session: Session, which: ColumnElement[bool], moment: datetime) -> in
 
 
 def release(session: Session, owner: User, session_id: uuid.UUID, actor: Actor) -> ProxySession:
-    """End the owner's open session, so that another device may use the token. Raises NotFound."""
+    """End the owner's open session, so that another device can use the token. Raises NotFound."""
     return _end_one(session, ProxySession.user_id == owner.id, session_id, AuditAction.SESSION_RELEASED, actor)
 
 
 def end_by_admin(session: Session, session_id: uuid.UUID, actor: Actor) -> ProxySession:
-    """End anybody's open session, as an admin; workers cut what is under way in it. Raises NotFound."""
+    """End any user's open session, as an admin; workers abort its transfers. Raises NotFound."""
     return _end_one(session, true(), session_id, AuditAction.SESSION_CUT, actor)
 
 
 def exists(session: Session, session_id: uuid.UUID, *, token_id: uuid.UUID | None = None) -> bool:
-    """Return whether there is such a session, of this token or of any, open or not."""
+    """Return whether a session exists, open or ended, of this token or of any."""
     found = session.get(ProxySession, session_id)
     return found is not None and token_id in {None, found.token_id}
 
@@ -171,7 +171,7 @@ def _end_one(
     held = session.scalars(select(ProxySession).where(ProxySession.id == session_id, whose)).one_or_none()
     if held is None:
         raise NotFound("session")
-    # The announcement takes the token's row lock, and only then is the session ended: token before session.
+    # The invalidation locks the token's row before the session is ended: token before session.
     invalidation.invalidate_token(session, held.token_id)
     ended = session.scalar(
         update(ProxySession)

@@ -29,7 +29,7 @@ class TokenSnapshot:
     owner_is_active: bool
     is_activated: bool
     is_revoked: bool
-    # When the pause that is on reaches its limit, and when the time runs out, if that pause lasts so long.
+    # When the current pause reaches its limit, and when the token expires if that pause lasts until then.
     paused_until: datetime | None
     expires_at: datetime | None
     seconds_left: int | None
@@ -39,22 +39,22 @@ class TokenSnapshot:
     own_device: str | None = None
     # Whether the pause lasts until a debt is repaid (models/services/tokens/debt_pauses.py).
     is_paused_for_debt: bool = False
-    # The latest time known of the token's use, where the wall clock has stepped back behind it.
+    # The latest known use of the token, in case the wall clock was set back behind it.
     used_until: datetime | None = None
-    # Which of the token's secrets this is about, counted from its purchase.
+    # The number of the secret, counted from the purchase.
     generation: int = 1
-    # Until when the secret by which the token was found opens it, once another took its place.
+    # Until when the secret by which the token was found is valid, if it has been replaced.
     secret_until: datetime | None = None
-    # Until when the secret before the token's own still opens it.
+    # Until when the previous secret is valid.
     previous_until: datetime | None = None
 
     def is_paused(self, moment: datetime) -> bool:
-        """Return whether the token's clock stands still at `moment` because of a pause."""
+        """Return whether the token is paused at `moment`."""
         return self.paused_until is not None and moment < self.paused_until
 
 
 def find(session: Session, secret_hash: bytes) -> TokenSnapshot | None:
-    """Look a token up by the hash of its secret, or of the one before, as long as that one opens it."""
+    """Look a token up by the hash of its secret, or of the previous one while that is valid."""
     found = next(_snapshots(session, AccessToken.secret_hash == secret_hash), None)
     if found is not None:
         return found
@@ -65,7 +65,7 @@ def find(session: Session, secret_hash: bytes) -> TokenSnapshot | None:
 
 
 def find_by_id(session: Session, token_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, TokenSnapshot]:
-    """Look tokens up by their ids; what does not exist is left out."""
+    """Look tokens up by id; unknown ids are omitted."""
     return {known.token_id: known for known in _snapshots(session, AccessToken.id.in_(token_ids))}
 
 

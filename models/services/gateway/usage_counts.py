@@ -16,8 +16,8 @@ from models import time_zones
 # In plain SQL and with one array for each column: a busy worker runs this every second for thousands of sessions, and
 # the expression language would take longer to write the statement than the database to carry it out.
 #
-# Workers that share sessions lock their rows in one order, so that none waits for another in a circle. The rows of the
-# days come after those of the sessions, likewise in order.
+# Workers that share sessions lock their rows in the same order, which prevents deadlocks. The rows of the
+# days follow those of the sessions, likewise in order.
 _ADD = text("""
     WITH given AS (
         SELECT * FROM unnest(
@@ -57,7 +57,7 @@ _ADD = text("""
 
 @dataclass(frozen=True, slots=True)
 class SessionCounts:
-    """What one worker counted for one session since its last flush. Bytes are body bytes."""
+    """Counts of one worker for one session since its last flush. Bytes are body bytes."""
 
     session_id: uuid.UUID
     requests: int
@@ -69,13 +69,13 @@ class SessionCounts:
 def add_counts(session: Session, counts: Sequence[SessionCounts]) -> None:
     """Add a worker's counts to their sessions and days in one statement, whether a session is still open or not.
 
-    Each session may be named once. A count belongs to the day of its last activity; a session is counted on the day of
+    Each session may occur once. A count belongs to the day of its last activity; a session is counted on the day of
     its first request.
     """
     if counts:
         ids = [str(count.session_id) for count in counts]
-        # The zones that Python knows: one that the database does not know would fail the counts of everybody. They are
-        # as at the newest count, since only what waited over a change of clocks could differ.
+        # Offsets of Python's zones: a zone that the database does not know would fail all counts. They are
+        # those at the newest count; older counts differ only across a change of daylight saving time.
         offsets = time_zones.offsets_at(max(count.last_activity for count in counts))
         columns = {
             "zones": list(offsets),

@@ -3,26 +3,26 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# The number in the names grows when the fields change their meaning, as with other buckets.
+# The number in the keys is raised when fields change their meaning.
 TOTALS, GAUGES = "zenzefi:metrics:1:totals", "zenzefi:metrics:2:gauges"
-# The flows that are shown while an admin wants it: nothing of them is kept for longer than this after the last one.
+# Flows of active inspections; they expire this long after the last one.
 FLOWS, FLOWS_SECONDS = "zenzefi:flows", 3600
-# When the certificates end that the public addresses show, by name (Unix time), as a job last saw them.
+# Expiry of the certificates of the public addresses, by name (Unix time), as last checked by a job.
 CERTIFICATES = "zenzefi:certificates"
-# A worker that has not reported for this long is gone, and its gauges with it.
+# A worker that has not reported for this long counts as stopped, and its gauges are dropped.
 WORKER_TIMEOUT_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerTotals:
-    """How many workers reported lately, and how often they refused a request, by code, most often first."""
+    """Number of workers that reported recently, and refusals by code, most frequent first."""
 
     workers: int
     refusals: Mapping[str, int]
 
 
 def read_totals(gauges: Mapping[bytes, bytes], totals: Mapping[bytes, bytes], now: float) -> WorkerTotals:
-    """Read what Redis holds; what cannot be understood is passed over."""
+    """Parse the values of Redis; malformed ones are skipped."""
     alive = sum(_reported(value) >= now - WORKER_TIMEOUT_SECONDS for value in gauges.values())
     refused: dict[str, int] = {}
     for name, value in totals.items():

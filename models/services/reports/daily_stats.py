@@ -20,7 +20,7 @@ DAYS = 30
 
 
 def update_days(session: Session, zone_name: str = time_zones.DEFAULT) -> int:
-    """Count today and yesterday anew, and all days there are at first or in another zone; returns how many days.
+    """Count today and yesterday again, and at first or after a change of the time zone all days; return how many.
 
     Days are those of the zone. The same ones may have been counted in another one before.
     """

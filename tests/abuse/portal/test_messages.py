@@ -40,7 +40,7 @@ def page_result(browser: Browser, path: str, **fields: str) -> tuple[object, ...
     answer = browser.post(path, **fields)
     page = browser.get(answer.location) if answer.status_code == 303 else answer
     return (
-        path,
+        UUID.sub("id", path),
         answer.status_code,
         UUID.sub("id", answer.location or ""),
         re.findall(r'class="alert alert-(\w+)"', page.text),
@@ -53,7 +53,7 @@ def api_result(answer: TestResponse) -> tuple[object, ...]:
     body = answer.json or {}
     details = body.get("detail")
     codes = [detail["code"] for detail in details] if isinstance(details, list) else []
-    return answer.request.path, answer.status_code, body.get("code"), codes
+    return UUID.sub("id", answer.request.path), answer.status_code, body.get("code"), codes
 
 
 def submit_forms(visitor: Browser, alice: Browser, admin: Browser, users: dict[str, User]) -> list[object]:
@@ -123,10 +123,11 @@ def test_39_replacing_every_message_and_translation_changes_no_status_code_or_me
         lambda: submit_forms(anonymous, as_alice, as_dana, users),
         lambda: call_api(nobody, alices, danas, users),
     ]
-    before = [flow() for flow in flows]
+    before = [result for flow in flows for result in flow()]
     for texts in TABLES.values():
         for code in texts:
             monkeypatch.setitem(texts, code, NONSENSE)
     monkeypatch.setattr(PoDomain, "get_translations", lambda _self: NonsenseTranslations())
     assert NONSENSE.replace("%%", "%") in anonymous.get("/login").text
-    assert [flow() for flow in flows] == before
+    after = [result for flow in flows for result in flow()]
+    assert [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]] == []

@@ -26,9 +26,7 @@ def register(session: Session, email: str, username: str) -> User:
     return users.register(session, email=email, username=username, password=PASSWORD, actor=PLATFORM)
 
 
-def test_registering_a_taken_address_or_name_raises_a_domain_error(
-    session: Session, alice: User, bob: User
-) -> None:
+def test_registering_a_taken_address_or_name_raises_a_domain_error(session: Session, alice: User, bob: User) -> None:
     failed: list[str] = []
     engine = session.get_bind().engine
 

@@ -72,7 +72,9 @@ def test_unreadable_records_are_ignored(line: bytes | None) -> None:
     assert failed_requests.decode(line) is None
 
 
-def test_a_redis_that_does_not_respond_does_not_affect_responses(as_dana: Browser, anonymous: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_that_does_not_respond_does_not_affect_responses(
+    as_dana: Browser, anonymous: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(recent_requests, "redis", lambda: Redis.from_url("redis://127.0.0.1:1"))
     answer = anonymous.get("/nowhere")
     assert answer.status_code == 404

@@ -104,9 +104,7 @@ def test_choosing_a_language_keeps_the_page_with_its_mistakes_and_input(anonymou
     assert 'data-theme="dark"' in dark.text
 
 
-def test_redrawing_a_form_submits_nothing(
-    anonymous: Browser, as_alice: Browser, alice: User, session: Session
-) -> None:
+def test_redrawing_a_form_submits_nothing(anonymous: Browser, as_alice: Browser, alice: User, session: Session) -> None:
     before = session.scalar(select(func.count()).select_from(User))
     fine = {"email": "new@example.test", "username": "newcomer", "password": "a long enough password"}
     again = anonymous.post("/register", **fine, redraw_lang="ru")

@@ -62,7 +62,7 @@ class Callback:
 
 
 class Provider(Protocol):
-    """Creates payments at a provider, verifies its callbacks, and asks it about a payment."""
+    """Creates payments at a provider, verifies its callbacks, and queries it about a payment."""
 
     name: str
     # Origins of its checkout pages, for the form-action directive of our Content-Security-Policy.

@@ -115,7 +115,9 @@ def test_a_login_begun_with_the_old_password_during_a_change_is_invalid(session:
     assert not is_open(session, late)
 
 
-def test_disabling_a_user_ends_logins_and_enabling_does_not_restore_them(session: Session, alice: User, dana: User) -> None:
+def test_disabling_a_user_ends_logins_and_enabling_does_not_restore_them(
+    session: Session, alice: User, dana: User
+) -> None:
     login = begin(session, alice)
     roles.set_active(session, alice.id, active=False, actor=Actor(dana.id))
     assert not is_open(session, login)

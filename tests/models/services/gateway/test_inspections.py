@@ -69,7 +69,9 @@ def test_invalid_inspections_are_refused(
     assert refused.value.field == next(iter(more), "name")
 
 
-def test_an_inspection_ends_automatically_or_by_an_admin_once(session: Session, dana: User, settings: Settings, time: Clock) -> None:
+def test_an_inspection_ends_automatically_or_by_an_admin_once(
+    session: Session, dana: User, settings: Settings, time: Clock
+) -> None:
     first = begun(session, dana, settings, InspectionTarget.EVERYTHING)
     second = begun(session, dana, settings, InspectionTarget.EVERYTHING, minutes=60)
     time.advance(minutes=15)
@@ -96,9 +98,7 @@ def test_the_number_of_active_inspections_is_limited(
     begun(session, dana, settings, InspectionTarget.EVERYTHING)
 
 
-def test_the_database_limits_an_inspection_to_one_day(
-    session: Session, dana: User, settings: Settings
-) -> None:
+def test_the_database_limits_an_inspection_to_one_day(session: Session, dana: User, settings: Settings) -> None:
     found = begun(session, dana, settings, InspectionTarget.EVERYTHING)
     session.flush()
     with pytest.raises(IntegrityError), session.begin_nested():

@@ -52,7 +52,9 @@ def test_one_failed_probe_opens_no_outage(session: Session, probes: Probes, time
     assert record(session) == []
 
 
-def test_two_failed_probes_in_a_row_open_an_outage_since_the_first(session: Session, probes: Probes, time: Clock) -> None:
+def test_two_failed_probes_in_a_row_open_an_outage_since_the_first(
+    session: Session, probes: Probes, time: Clock
+) -> None:
     began = time()
     probes.fail()
     time.advance(seconds=5)

@@ -94,7 +94,9 @@ def test_a_rule_without_methods_covers_the_ordinary_ones_and_others_are_named() 
 @pytest.mark.parametrize(
     "written", ["%c2", "%ff", "%E9", "%e2%80%8b", "%c2%a0", "%c2%ad", "%ef%bb%bf", "%e3%80%80", "%20", "%c2%20"]
 )
-def test_a_placeholder_does_not_match_a_segment_that_some_servers_read_as_empty(restricted: Scope, written: str) -> None:
+def test_a_placeholder_does_not_match_a_segment_that_some_servers_read_as_empty(
+    restricted: Scope, written: str
+) -> None:
     """Readers skip bytes that are no UTF-8 and drop what is invisible: `details/` is not `details/{id}`."""
     path = f"/certificates/details/{written}".encode()
     assert find_rule(restricted, "GET", path).code == "scope_denied"

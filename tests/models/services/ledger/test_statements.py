@@ -63,7 +63,9 @@ def test_a_top_ups_receipt_has_the_payment_and_other_users_do_not_find_it(
         statements.receipt(session, charlie, some_id())
 
 
-def test_the_opening_balance_is_the_closing_balance_of_the_month_before(session: Session, alice: User, settings: Settings) -> None:
+def test_the_opening_balance_is_the_closing_balance_of_the_month_before(
+    session: Session, alice: User, settings: Settings
+) -> None:
     first = session.scalars(select(Transfer)).one()
     dated(session, datetime(2026, 8, 31, 23, 59, 59, tzinfo=UTC), first)
     token = buy(session, alice, settings)

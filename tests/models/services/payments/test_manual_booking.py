@@ -156,7 +156,9 @@ def test_refunds_and_disputes_without_a_rule_are_booked_by_an_admin(
     assert payment_queries.by_id(session, payment.id).status is PaymentStatus.REFUNDED
 
 
-def test_an_event_that_cannot_be_booked_is_refused_and_stays_on_the_list(session: Session, dana: User, payment: Payment) -> None:
+def test_an_event_that_cannot_be_booked_is_refused_and_stays_on_the_list(
+    session: Session, dana: User, payment: Payment
+) -> None:
     said(session, payment, "disputed", "4", currency="USD")
     with pytest.raises(InvalidInput, match="nothing_to_book"), session.begin_nested():
         book(session, waiting(session), dana)

@@ -329,9 +329,7 @@ def test_a_refund_reported_under_an_unknown_id_waits_for_the_payment(
     assert manual_review.count(session) == 0
 
 
-def test_waiting_events_do_not_delay_newer_ones(
-    session: Session, erin: User, settings: Settings, time: Clock
-) -> None:
+def test_waiting_events_do_not_delay_newer_ones(session: Session, erin: User, settings: Settings, time: Clock) -> None:
     payment = top_up(session, erin, settings)
     for number in range(3):
         said(session, payment, "refunded", "1", refund_id=f"r-{number}")

@@ -192,9 +192,7 @@ def test_each_event_leads_to_the_specified_status(
     assert (payment.settled_at is not None) == (credited > 0)
 
 
-def test_only_overdue_pending_payments_expire(
-    session: Session, alice: User, settings: Settings, time: Clock
-) -> None:
+def test_only_overdue_pending_payments_expire(session: Session, alice: User, settings: Settings, time: Clock) -> None:
     old = top_up(session, alice, settings)
     time.advance(minutes=30)
     young = top_up(session, alice, settings)

@@ -180,9 +180,7 @@ def test_a_new_password_ends_every_other_login_and_keeps_this_one(
     assert as_alice.get("/dashboard").status_code == 302
 
 
-def test_a_forged_token_gives_no_access(
-    nobody: Program, alices: Program, alice: User, settings: Settings
-) -> None:
+def test_a_forged_token_gives_no_access(nobody: Program, alices: Program, alice: User, settings: Settings) -> None:
     ours = alices.headers["Authorization"].removeprefix("Bearer ")
     claims = jwt.decode(ours, options={"verify_signature": False})
     key = login_tokens._key(settings.portal)

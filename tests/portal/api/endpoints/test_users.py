@@ -52,7 +52,9 @@ def test_guesses_at_the_password_are_counted_as_failed_logins(alices: Program, r
     told(alices.patch("/users/me", {**guess, "current_password": PASSWORD}), 429)
 
 
-def test_referrals_contain_no_e_mail_address(alices: Program, alice: User, session: Session, settings: Settings) -> None:
+def test_referrals_contain_no_e_mail_address(
+    alices: Program, alice: User, session: Session, settings: Settings
+) -> None:
     guest = users.register(
         session,
         email="guest@example.test",

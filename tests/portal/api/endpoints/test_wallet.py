@@ -107,7 +107,9 @@ def test_a_return_url_must_be_at_a_listed_origin(alices: Program, place: str) ->
     assert fault["loc"] == ["body", "return_url"]
 
 
-def test_a_return_url_may_be_at_a_listed_origin(alices: Program, app: Flask, settings: Settings, session: Session) -> None:
+def test_a_return_url_may_be_at_a_listed_origin(
+    alices: Program, app: Flask, settings: Settings, session: Session
+) -> None:
     payments = settings.payments.model_copy(update={"return_origins": ("https://own.example",)})
     other = create_app(settings.model_copy(update={"payments": payments}))
     caller = Program(other.test_client(), **alices.headers)

@@ -190,7 +190,7 @@ def test_mails_are_in_the_language_that_the_portal_was_set_to(anonymous: Browser
 def test_an_easy_password_is_refused_at_its_field(anonymous: Browser, as_alice: Browser, session: Session) -> None:
     answer = anonymous.post("/register", **{**NEW, "password": "password"})
     assert (answer.status_code, "easy to guess" in text_of(answer, "field-error")) == (400, True)
-    for new, said in (("12345678", "easy to guess"), (PASSWORD, "you have already")):
+    for new, said in (("12345678", "easy to guess"), (PASSWORD, "already your password")):
         fields = {"current_password": PASSWORD, "new_password": new, "repeated": new}
         answer = as_alice.post("/profile/password", **fields)
         assert (answer.status_code, said in text_of(answer, "field-error")) == (400, True)

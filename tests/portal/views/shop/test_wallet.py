@@ -120,9 +120,7 @@ AMOUNTS = ["0", "0.00", "-5", "NaN", "Infinity", "1e30", "1e2", "0.001", "1,5", 
 
 
 @pytest.mark.parametrize("amount", AMOUNTS)
-def test_an_invalid_top_up_amount_is_refused_with_a_message(
-    as_charlie: Browser, session: Session, amount: str
-) -> None:
+def test_an_invalid_top_up_amount_is_refused_with_a_message(as_charlie: Browser, session: Session, amount: str) -> None:
     answer = as_charlie.post("/wallet/top-up", amount=amount)
     assert answer.status_code == 400
     assert text_of(answer, "field-error")

@@ -48,7 +48,9 @@ def test_a_signed_callback_is_read(settings: Settings) -> None:
     assert event.body == BODY
 
 
-def test_the_mock_providers_signature_passes_our_verification(session: Session, alice: User, settings: Settings) -> None:
+def test_the_mock_providers_signature_passes_our_verification(
+    session: Session, alice: User, settings: Settings
+) -> None:
     payment = top_up(session, alice, settings)
     fetched = decided(session, payment, settings)
     checkout = mock.checkout_of(session, uuid.UUID(fetched.provider_payment_id))
