@@ -43,8 +43,6 @@ NAMES = (
 GATEWAY_NAMES = {"claim", "facts", "heard", "known", "rates", "records", "store", "trail", "visit"}
 FORBIDDEN = {re.compile(rf"\b(?:{words})\b", re.IGNORECASE): instead for words, instead in PROSE.items()}
 FORBIDDEN_NAME = re.compile(rf"(?:^|_)(?:{'|'.join(NAMES)})(?:_|$)")
-# Files that are still to be reworded, one a line; nothing is added here.
-EXCEPTIONS = set((ROOT / "tests" / "language_exceptions.txt").read_text().split())
 SKIPPED = {"tests/test_language.py", "docs/GLOSSARY.md"}
 
 
@@ -104,9 +102,9 @@ def is_of_gateway(path: Path) -> bool:
 
 
 def check(path: Path, found: list[str]) -> None:
-    """Fail with what was found in a file that is not excepted."""
+    """Fail with what was found in a file."""
     name = str(path.relative_to(ROOT))
-    assert name in EXCEPTIONS | SKIPPED or not found, f"{name}: {sorted(set(found))}"
+    assert name in SKIPPED or not found, f"{name}: {sorted(set(found))}"
 
 
 @pytest.mark.parametrize("folder", ["addon", "jobs", "models", "ops", "portal", "tests"])
