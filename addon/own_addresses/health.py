@@ -18,7 +18,7 @@ CHECK_TIMEOUT_SECONDS = 3.0
 
 
 class Health:
-    """The last known state of database and Redis (None until the first check), and the prober's of the upstream."""
+    """The last known state of database and Redis, None until the first check, and the upstream status."""
 
     def __init__(self, settings: Settings, database: TokenDatabase, upstream_status: UpstreamStatus) -> None:
         self._database = database

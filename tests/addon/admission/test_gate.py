@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import select, update
 
 from addon.admission.gate import Gate
-from addon.admission.identification import TokenIdentifier
 from addon.admission.token_admission import TokenAdmission
 from addon.http1.decisions import Refuse
 from addon.recording.counters import Counters
@@ -27,7 +26,7 @@ from models.services.errors import TokenUnusable
 from models.services.gateway import sessions as proxy_sessions
 from models.services.tokens import debt_pauses, revocation
 from models.token_pauses import TokenPause
-from tests.addon.conftest import Gated, Owned, attributes, make_gate, make_lookup, sell
+from tests.addon.conftest import Gated, Owned, attributes, make_gate, sell
 from tests.conftest import Clock
 
 DEVICE = "a1b2c3d4e5f6a7b8c9d0"
@@ -338,12 +337,3 @@ def test_with_the_database_down_cached_tokens_pass_for_the_grace_and_all_others_
     now[0] += timedelta(seconds=gated.settings.proxy.grace_seconds).total_seconds()
     assert code(gated.run(lambda _: gate.decide(attributes(owned.secret)))) == "unavailable"
     unreachable.close()
-
-
-def test_the_status_of_a_token_does_not_activate_it(gated: Gated, owned: Owned) -> None:
-    lookup = make_lookup(gated.settings, gated.database, gated.memory_tier)
-    identifier = TokenIdentifier(gated.settings.tokens, lookup)
-    found, tier = gated.run(lambda _: identifier.identify(attributes(owned.secret).credential))
-    assert tier == "database"
-    assert not isinstance(found, Refuse)
-    assert token_row(gated.factory, owned).activated_at is None

@@ -250,7 +250,7 @@ def test_server_sent_events_are_not_buffered(worker):
         assert b"data: 5" not in data
 
 
-def test_first_use_and_slow_admission(worker):
+def test_activation_and_slow_admission(worker):
     assert status(worker.ask(get("/", b"X-First: yes\r\n"))) == 200
     assert code(worker.ask(get("/", b"X-First: no\r\n"))) == "device_conflict"
     assert worker.ask(get("/_zenzefi/slow")).endswith(b'"slow"')

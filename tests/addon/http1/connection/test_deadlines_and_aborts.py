@@ -137,7 +137,7 @@ def test_a_decision_that_takes_too_long_is_a_503():
     assert play.upstreams == []
 
 
-def test_a_first_use_that_takes_too_long_is_a_503():
+def test_an_activation_that_takes_too_long_is_a_503():
     play = Playbook(limits=LIMITS)
     play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", needs_activation=True)
     play.send(GET).wait(3.25)

@@ -42,7 +42,7 @@ def test_a_small_body_is_collected_for_the_policy():
     assert status(play.received) == 413
 
 
-def test_first_use_comes_after_the_connection_and_before_the_first_byte():
+def test_activation_comes_after_the_connection_and_before_the_first_byte():
     play = Playbook(connects=False)
     play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", needs_activation=True)
     play.send(GET)
@@ -54,7 +54,7 @@ def test_first_use_comes_after_the_connection_and_before_the_first_byte():
 
 
 @pytest.mark.parametrize("silent", [True, False])
-def test_first_use_can_refuse(silent):
+def test_activation_can_refuse(silent):
     play = Playbook()
     play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", needs_activation=True)
     play.send(GET).allow(Refuse(409, "device_conflict", "Another device holds the session."), silent=silent)
@@ -63,7 +63,7 @@ def test_first_use_can_refuse(silent):
     assert not play.closed
 
 
-def test_first_use_survives_the_loss_of_the_connection():
+def test_activation_survives_the_loss_of_the_connection():
     play = Playbook()
     play.policy.decide = lambda _: Admit(play.upstream, "t1", "u1", needs_activation=True)
     play.send(GET).upstream_hangs_up().allow()
