@@ -105,12 +105,12 @@ class Proxy:
 
 
 def listeners(port: int) -> int:
-    """How many sockets listen on a port: each worker has its own."""
+    """Return the number of sockets that listen on a port: each worker has its own."""
     return _sockets(port, "0A")
 
 
 def connections(port: int) -> int:
-    """How many connections to a port stand."""
+    """Return the number of established connections to a port."""
     return _sockets(port, "01")
 
 

@@ -57,7 +57,7 @@ class BodyReader:
 
 
 class ChunkedReader(BodyReader):
-    """Decodes chunked coding strictly; the body is always framed anew when it is sent on.
+    """Decodes chunked coding strictly; the body is always framed again when it is forwarded.
 
     `is_tolerant`, for responses, accepts padded chunk sizes.
     """

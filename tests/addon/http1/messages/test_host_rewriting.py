@@ -31,7 +31,7 @@ def exchange(
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("original", "rewritten"),
     [
         (
             b"http://upstream.example:8000/login?next=http://upstream.example/",
@@ -51,13 +51,13 @@ def exchange(
     ],
 )
 @pytest.mark.parametrize("name", [b"Location", b"Content-Location"])
-def test_a_reference_to_the_upstream_is_rewritten_to_the_proxy(name, said, told):
-    _, received = exchange(reply=name + b": " + said + b"\r\n")
-    assert b"\r\n" + name + b": " + told + b"\r\n" in received
+def test_a_reference_to_the_upstream_is_rewritten_to_the_proxy(name, original, rewritten):
+    _, received = exchange(reply=name + b": " + original + b"\r\n")
+    assert b"\r\n" + name + b": " + rewritten + b"\r\n" in received
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("original", "rewritten"),
     [
         (b"5; url=http://upstream.example/x", b"5; url=http://p:8080/x"),
         (b"0;URL='http://upstream.example/x'", b"0;URL='http://p:8080/x'"),
@@ -65,8 +65,8 @@ def test_a_reference_to_the_upstream_is_rewritten_to_the_proxy(name, said, told)
         (b"5; url=/x", b"5; url=/x"),
     ],
 )
-def test_a_refresh_is_rewritten_to_the_proxy(said, told):
-    assert b"\r\nRefresh: " + told + b"\r\n" in exchange(reply=b"Refresh: " + said + b"\r\n")[1]
+def test_a_refresh_is_rewritten_to_the_proxy(original, rewritten):
+    assert b"\r\nRefresh: " + rewritten + b"\r\n" in exchange(reply=b"Refresh: " + original + b"\r\n")[1]
 
 
 def test_the_public_addresss_scheme_is_used_where_the_client_used_that_address():
@@ -76,17 +76,17 @@ def test_the_public_addresss_scheme_is_used_where_the_client_used_that_address()
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("original", "rewritten"),
     [(b"http://upstream.example/x?y", b"/x?y"), (b"http://upstream.example//evil.example/", b"/.//evil.example/")],
 )
-def test_below_the_compatibility_prefix_only_a_path_is_sent(said, told):
+def test_below_the_compatibility_prefix_only_a_path_is_sent(original, rewritten):
     """The browser connects through the desktop client, whose address is unknown here."""
-    _, received = exchange(reply=b"Location: " + said + b"\r\n", path=b"/api/v1/proxy/a")
-    assert b"\r\nLocation: " + told + b"\r\n" in received
+    _, received = exchange(reply=b"Location: " + original + b"\r\n", path=b"/api/v1/proxy/a")
+    assert b"\r\nLocation: " + rewritten + b"\r\n" in received
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("original", "rewritten"),
     [
         (b"a=1; Domain=upstream.example; Path=/", b"a=1; Path=/"),
         (b"a=1;domain=.Upstream.Example", b"a=1"),
@@ -97,12 +97,12 @@ def test_below_the_compatibility_prefix_only_a_path_is_sent(said, told):
         (b"a=1; Domain=", b"a=1; Domain="),
     ],
 )
-def test_a_cookie_of_the_upstreams_domain_becomes_host_only(said, told):
-    assert b"\r\nSet-Cookie: " + told + b"\r\n" in exchange(reply=b"Set-Cookie: " + said + b"\r\n")[1]
+def test_a_cookie_of_the_upstreams_domain_becomes_host_only(original, rewritten):
+    assert b"\r\nSet-Cookie: " + rewritten + b"\r\n" in exchange(reply=b"Set-Cookie: " + original + b"\r\n")[1]
 
 
 @pytest.mark.parametrize(
-    ("sent", "told"),
+    ("original", "rewritten"),
     [
         (b"Origin: http://p:8080", b"Origin: http://upstream.example:8000"),
         (b"Origin: https://shop.example", b"Origin: http://upstream.example:8000"),
@@ -116,8 +116,8 @@ def test_a_cookie_of_the_upstreams_domain_becomes_host_only(said, told):
         (b"Referer: http://elsewhere.example/p:8080", b"Referer: http://elsewhere.example/p:8080"),
     ],
 )
-def test_the_proxys_own_host_is_rewritten_to_the_upstreams(sent, told):
-    assert b"\r\n" + told + b"\r\n" in exchange(sent + b"\r\n")[0]
+def test_the_proxys_own_host_is_rewritten_to_the_upstreams(original, rewritten):
+    assert b"\r\n" + rewritten + b"\r\n" in exchange(original + b"\r\n")[0]
 
 
 def test_host_rewriting_can_be_turned_off(settings: Settings):
