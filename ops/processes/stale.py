@@ -33,6 +33,14 @@ def identify(pid: int) -> Process | None:
     return None if fields[0] in {"Z", "X"} else Process(pid, int(fields[19]))
 
 
+def parent_of(pid: int) -> int:
+    """Return the id of a process's parent; 0 when the process does not exist."""
+    try:
+        return int((PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 def is_alive(process: Process) -> bool:
     """Return whether exactly that process still runs."""
     return identify(process.pid) == process

@@ -16,7 +16,7 @@ from typing import Any
 from models import clock
 from ops.bootstrap import REPOSITORY
 from ops.console import Failure, print_error, print_line
-from ops.dev.bench import inspection, measure, report, revocation_latency
+from ops.dev.bench import idle_platform, inspection, measure, report, revocation_latency
 from ops.dev.bench.environment import start_environment
 from ops.dev.bench.money import run as money
 from ops.dev.bench.sizes import FULL, QUICK, Sizes
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         before = json.loads(options.compare.read_text(encoding="utf-8")) if options.compare else None
-        if options.money or options.inspect:
+        if options.money or options.inspect or options.idle:
             return _measure_one(options)
         sizes = QUICK if options.quick else FULL
         if options.steady:
@@ -87,12 +87,16 @@ def run(sizes: Sizes) -> dict[str, Any]:
 
 
 def _measure_one(options: argparse.Namespace) -> int:
-    """Run the benchmark of the shop or of inspections."""
+    """Run the benchmark of the shop, of an idle installation, or of inspections."""
     machine = _machine()
     if options.money:
         print_line("Measuring the shop")
         name, measured = "money", money.run(money.QUICK if options.quick else money.FULL)
         tables = money.text(measured)
+    elif options.idle:
+        print_line("Measuring an idle installation")
+        name, measured = "idle", idle_platform.measure(idle_platform.QUICK if options.quick else idle_platform.FULL)
+        tables = idle_platform.text(measured)
     else:
         print_line("Measuring inspections")
         name, measured = "inspect", inspection.measure(inspection.QUICK if options.quick else inspection.FULL)
@@ -134,6 +138,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--money", action="store_true", help="measure purchases, payment callbacks and ledger verification instead"
     )
     parser.add_argument("--inspect", action="store_true", help="measure the cost of inspections instead")
+    parser.add_argument("--idle", action="store_true", help="measure what an idle installation costs instead")
     parser.add_argument("--steady", type=float, metavar="SECONDS", help="duration of the fixed rate")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="bench.json of an earlier run")
     folder = REPOSITORY / ".zenzefi" / "bench" / clock.now().strftime("%Y%m%d-%H%M%S")
