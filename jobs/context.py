@@ -4,7 +4,9 @@ import logging
 from functools import cache
 
 from redis import Redis
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool
 
 from jobs import metrics
 from models import database
@@ -39,8 +41,22 @@ def sessions() -> database.Sessions:
     return made
 
 
+def connections_in_use() -> int:
+    """Return how many database connections of this process are in use; between two jobs none should be."""
+    if not sessions.cache_info().currsize:
+        return 0
+    engine: Engine = sessions().kw["bind"]
+    pool = engine.pool
+    return pool.checkedout() if isinstance(pool, QueuePool) else 0
+
+
 def count(totals: audit_counters.Totals) -> None:
     """Add a job's counts to the metrics' totals in Redis."""
     if totals:
-        with Redis.from_url(settings_at_start().frozen.redis.url, socket_timeout=1, socket_connect_timeout=1) as redis:
-            metrics.add(redis, totals)
+        metrics.add(redis(), totals)
+
+
+@cache
+def redis() -> Redis:
+    """Return this process's connection to Redis for metrics; a slow Redis must not hold up a job."""
+    return Redis.from_url(settings_at_start().frozen.redis.url, socket_timeout=1, socket_connect_timeout=1)

@@ -1,8 +1,8 @@
 """The job schedule, and its reconciliation with Redis at every start."""
 
+import math
 import re
 from dataclasses import dataclass
-from datetime import timedelta
 
 from redis import Redis
 from rq.job import Job, JobStatus
@@ -21,6 +21,9 @@ from jobs.queues import (
 from models import clock
 from models.services.monitoring.health_report import CHECKED_EVERY_SECONDS
 
+# The times of a job's runs are multiples of this.
+STEP_SECONDS = 5
+# rq-scheduler's lock expires ten seconds after this.
 POLL_SECONDS = 1
 PREFIX = "schedule-"
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_-]")
@@ -98,11 +101,17 @@ class AtomicScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler ships no
             if cron is not None:
                 step.zadd(self.scheduled_jobs_key, {job.id: get_next_scheduled_time(cron).timestamp()})
             elif interval is not None:
-                again = clock.now() + timedelta(seconds=interval)
-                step.zadd(self.scheduled_jobs_key, {job.id: again.timestamp()})
+                # In step with each other, jobs wake scheduler and worker together.
+                again = clock.now().timestamp() + interval
+                step.zadd(self.scheduled_jobs_key, {job.id: round(again / STEP_SECONDS) * STEP_SECONDS})
             else:
                 step.zrem(self.scheduled_jobs_key, job.id)
             step.execute()
+
+    def seconds_until_due(self) -> float:
+        """Return the seconds until the next scheduled job is due; infinity when there is none."""
+        first = self.connection.zrange(self.scheduled_jobs_key, 0, 0, withscores=True)
+        return float(first[0][1]) - clock.now().timestamp() if first else math.inf
 
     def heartbeat(self) -> None:
         """Refresh the heartbeat key."""

@@ -43,8 +43,8 @@ def examine(installation: Installation) -> Iterator[Finding]:
     with connect(installation.settings.redis.url) as redis:
         found = queue_status(redis)
         yield from _workers(redis)
-        do = "Start python -m jobs.scheduler (one at a time holds the lock); see logs/scheduler.log."
-        seen = "it looks for due jobs each second" if found.is_scheduler_alive else "no heartbeat in 15 s"
+        do = "Start python -m jobs.scheduler, or the worker with --with-scheduler; see logs/worker.log."
+        seen = "it enqueues due jobs" if found.is_scheduler_alive else "no heartbeat in 15 s"
         yield Finding("The scheduler runs", found.is_scheduler_alive, seen, do, SEE)
         present = {job.id for job in scheduler(redis).get_jobs()}
         missing = [task.job for task in SCHEDULE if task.id not in present]

@@ -25,13 +25,12 @@ class Parts:
     portal: Child
     proxy: Child  # the supervisor of the proxy's workers
     proxy_file: Path  # to which it writes their process ids
-    worker: Child
-    scheduler: Child
+    worker: Child  # of the job queues, and the scheduler
     all: list[Child] = field(init=False)
 
     def __post_init__(self) -> None:
         first = [self.upstream] if self.upstream else []
-        self.all = [*first, self.portal, self.proxy, self.worker, self.scheduler]
+        self.all = [*first, self.portal, self.proxy, self.worker]
 
     @property
     def proxy_workers(self) -> list[int]:
@@ -53,8 +52,11 @@ def make_parts(plan: Plan) -> Parts:
             readiness.http_ready(LOOPBACK, plan.upstream_port, "/"),
         )
         upstream.environment = plan.general_environment()
-    scheduler = _python(plan, "scheduler", PARTS["scheduler"], lambda _: False)
-    scheduler.ready = readiness.scheduler_ready(settings.redis.url, lambda: _spawned_at(scheduler))
+    # One process for both costs less memory; on several machines they are apart (ops/container).
+    worker = _python(plan, "worker", [*PARTS["worker"], "--with-scheduler"], lambda _: False, 20.0)
+    works = readiness.worker_ready(settings.redis.url)
+    schedules = readiness.scheduler_ready(settings.redis.url, lambda: _spawned_at(worker))
+    worker.ready = lambda pid: works(pid) and schedules(pid)
     return Parts(
         upstream=upstream,
         portal=_python(
@@ -74,8 +76,7 @@ def make_parts(plan: Plan) -> Parts:
             more={"ZENZEFI_WORKERS_FILE": str(proxy_file)},
         ),
         proxy_file=proxy_file,
-        worker=_python(plan, "worker", PARTS["worker"], readiness.worker_ready(settings.redis.url), 20.0),
-        scheduler=scheduler,
+        worker=worker,
     )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import redis
 
+from ops.processes.stale import parent_of
+
 TIMEOUT_SECONDS = 2.0
 
 
@@ -47,13 +49,14 @@ def proxy_workers(file: Path, pid: int) -> list[int]:
 
 
 def worker_ready(url: str) -> Callable[[int], bool]:
-    """Return a check for an RQ worker: it has registered itself with its process id."""
+    """Return a check for RQ workers: one has registered with this process id, or with that of a child."""
 
     def ready(pid: int) -> bool:
         with _client(url) as client:
             try:
                 keys = client.smembers("rq:workers")
-                return any(client.hget(text(key), "pid") == str(pid).encode() for key in keys)
+                registered = [int(found) for key in keys if (found := client.hget(text(key), "pid"))]
+                return any(pid in {each, parent_of(each)} for each in registered)
             except redis.RedisError:
                 return False
 

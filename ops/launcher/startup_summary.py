@@ -55,7 +55,7 @@ def write_ready(file: Path | None, plan: Plan, parts: Parts, made: dict[str, Any
             "portal": parts.portal.pid,
             "proxy": parts.proxy_workers,
             "worker": parts.worker.pid,
-            "scheduler": parts.scheduler.pid,
+            "scheduler": parts.worker.pid,
             "upstream": parts.upstream.pid if parts.upstream else None,
         },
     }

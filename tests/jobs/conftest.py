@@ -28,7 +28,7 @@ def shop(
     """Settings and sessions of the test; jobs read the same ones from the environment, as in their own process."""
     for name, value in process_environment.items():
         monkeypatch.setenv(name, value)
-    cached = (context.settings_at_start, context.sessions, queues.queue)
+    cached = (context.settings_at_start, context.sessions, context.redis, queues.queue)
     for function in cached:
         function.cache_clear()
     yield committed

@@ -51,18 +51,11 @@ from models.config import settings as config
 connection = Redis.from_url(config.load_settings().redis.url)
 connection.hset(f"rq:worker:{os.getpid()}", "pid", os.getpid())
 connection.sadd("rq:workers", f"rq:worker:{os.getpid()}")
+connection.hset("rq:scheduler_instance:one", "birth", time.time())
 # A work-horse has a process group of its own, as RQ's has.
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
 time.sleep(2)
 print("2026-11-22 INFO jobs.mail: mail: To alice@example.test: Welcome", flush=True)
-time.sleep(600)
-""",
-    "jobs/scheduler.py": """
-import time
-from redis import Redis
-from models.config import settings as config
-connection = Redis.from_url(config.load_settings().redis.url)
-connection.hset("rq:scheduler_instance:one", "birth", time.time())
 time.sleep(600)
 """,
     "ops/launcher/first_run.py": """

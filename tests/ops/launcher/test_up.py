@@ -146,17 +146,17 @@ def test_a_proxy_supervisor_that_dies_ends_its_workers_and_is_replaced(installat
 def test_a_part_that_dies_is_restarted_and_the_ready_file_is_updated(installation: StubInstallation) -> None:
     process, ready = installation.up()
 
-    os.kill(ready["pids"]["scheduler"], signal.SIGKILL)
+    os.kill(ready["pids"]["worker"], signal.SIGKILL)
     os.kill(ready["pids"]["postgres"], signal.SIGKILL)
 
     def followed() -> bool:
         now = json.loads(installation.ready_file.read_text())["pids"]
-        return all(now[part] != ready["pids"][part] and not gone(now[part]) for part in ("scheduler", "postgres"))
+        return all(now[part] != ready["pids"][part] and not gone(now[part]) for part in ("worker", "postgres"))
 
     wait_until(followed)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=30)
-    assert "scheduler was killed by SIGKILL" in errors
+    assert "worker was killed by SIGKILL" in errors
 
 
 def test_up_runs_below_a_private_folder(installation: StubInstallation) -> None:
@@ -263,19 +263,19 @@ def test_configured_servers_are_used_and_not_started(installation: StubInstallat
 
 
 def test_a_part_that_ends_while_starting_is_reported_with_its_last_output(installation: StubInstallation) -> None:
-    (installation.folder / "jobs/scheduler.py").write_text("raise SystemExit('the timetable is lost')")
+    (installation.folder / "jobs/worker.py").write_text("raise SystemExit('the timetable is lost')")
 
     sentence = installation.refuses()
 
-    assert sentence.startswith("scheduler ended with exit code 1: the timetable is lost (log: ")
+    assert sentence.startswith("worker ended with exit code 1: the timetable is lost (log: ")
     assert installation.processes() == []
 
 
 def test_a_password_not_shown_by_a_failed_start_is_shown_by_the_next(installation: StubInstallation) -> None:
-    good = (installation.folder / "jobs/scheduler.py").read_text()
-    (installation.folder / "jobs/scheduler.py").write_text("raise SystemExit(1)")
+    good = (installation.folder / "jobs/worker.py").read_text()
+    (installation.folder / "jobs/worker.py").write_text("raise SystemExit(1)")
     installation.refuses()
-    (installation.folder / "jobs/scheduler.py").write_text(good)
+    (installation.folder / "jobs/worker.py").write_text(good)
 
     _, ready = installation.up()
 
