@@ -9,9 +9,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from jobs import metrics
+from jobs.queues import wake
 from models import database
 from models.config import settings as config
 from models.metrics import audit_counters
+from models.services.notifications import wake_ups
 from models.services.settings.overrides import CachedSettings
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ def sessions() -> database.Sessions:
     """Return this process's session factory."""
     made = database.sessions(database.connect(settings_at_start().frozen.database))
     audit_counters.follow(made, count)
+    wake_ups.follow(made, lambda jobs: wake(redis(), jobs))
     return made
 
 

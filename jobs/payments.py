@@ -16,8 +16,6 @@ from models.services.payments.providers import mock
 
 logger = logging.getLogger(__name__)
 
-SWEEP_AFTER = timedelta(seconds=15)
-
 
 def settle(event_id: str) -> str:
     """Settle a stored callback, and then all others that are pending.
@@ -31,7 +29,7 @@ def settle(event_id: str) -> str:
 
 def sweep_events() -> int:
     """Settle stored callbacks whose own job was lost; return the number settled."""
-    return _settle_waiting(older_than=SWEEP_AFTER)
+    return _settle_waiting(older_than=callbacks.SWEEP_AFTER)
 
 
 def _settle(event_id: uuid.UUID) -> str:
@@ -108,7 +106,7 @@ def send_refund(reversal_id: str) -> str:
 def sweep_refunds() -> int:
     """Send refunds whose own job was lost or failed; return the number carried out."""
     with context.sessions().begin() as session:
-        waiting = refunds.due(session, older_than=SWEEP_AFTER)
+        waiting = refunds.due(session, older_than=callbacks.SWEEP_AFTER)
     return sum(send_refund(str(reversal_id)) != ReversalState.REQUESTED for reversal_id in waiting)
 
 

@@ -1,6 +1,7 @@
 """Job queues: enqueue a job by its dotted path after the commit, list failed jobs, report queue status."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -21,8 +22,13 @@ SLOW_QUEUE = "zenzefi-slow"
 TIMEOUT_SECONDS, SLOW_TIMEOUT_SECONDS = 120, 5 * 3600
 KEEP_RESULT_SECONDS = 600
 KEEP_FAILURE_SECONDS = 7 * 24 * 3600
+KEPT = {"result_ttl": KEEP_RESULT_SECONDS, "failure_ttl": KEEP_FAILURE_SECONDS}
+# A lost wake-up delays the next one by no more than this.
+WOKEN_SECONDS = 10
 # Retried at once; what still fails then is found by the scheduled sweeps.
 RETRY = Retry(max=3)
+
+logger = logging.getLogger(__name__)
 
 
 class QueueDown(Exception):
@@ -41,11 +47,29 @@ def enqueue(name: str, *args: str) -> None:
 
     A user waits for it, so it is put before the scheduled jobs.
     """
-    kept = {"result_ttl": KEEP_RESULT_SECONDS, "failure_ttl": KEEP_FAILURE_SECONDS}
     try:
-        queue().enqueue(name, args=args, retry=RETRY, at_front=True, **kept)
+        queue().enqueue(name, args=args, retry=RETRY, at_front=True, **KEPT)
     except RedisError as error:
         raise QueueDown(str(error)) from error
+
+
+def wake(connection: Redis, names: Iterable[str]) -> None:
+    """Enqueue jobs after a commit, unless they are queued already: they find all that was committed before they start.
+
+    While Redis is down nothing is lost: jobs.due_work finds what is due.
+    """
+    try:
+        for name in names:
+            if connection.set(woken_key(name), "1", nx=True, ex=WOKEN_SECONDS):
+                woken = Queue(QUEUE, connection=connection, default_timeout=TIMEOUT_SECONDS)
+                woken.enqueue(name, retry=RETRY, at_front=True, **KEPT)
+    except RedisError as error:
+        logger.warning("%s not woken: %s", ", ".join(names), type(error).__name__)
+
+
+def woken_key(name: str) -> str:
+    """Return the Redis key that exists while a woken job is queued; the worker removes it before it runs the job."""
+    return f"zenzefi:woken:{name}"
 
 
 @dataclass(frozen=True, slots=True)

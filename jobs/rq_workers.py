@@ -20,7 +20,7 @@ from rq.timeouts import JobTimeoutException
 from rq.utils import now
 from rq.worker import BaseWorker, WorkerStatus
 
-from jobs import context, metrics
+from jobs import context, metrics, queues
 from jobs.renamed import CurrentJob
 
 logger = logging.getLogger(__name__)
@@ -76,6 +76,8 @@ class ShortWorker(CountingWorker, SimpleWorker):
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run a job, and end this worker when its process should not run another one."""
         self._failure = None
+        # First, so that what is committed from now on wakes the job again.
+        self.connection.delete(queues.woken_key(str(job.func_name)))
         self._deadline.value = time.monotonic() + (job.timeout or queue.DEFAULT_TIMEOUT) + HANG_SECONDS
         try:
             super().execute_job(job, queue)

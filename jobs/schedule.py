@@ -54,18 +54,20 @@ class ScheduledJob:
 
 
 SCHEDULE = (
-    ScheduledJob("jobs.email_links.send_links", every=10),
-    ScheduledJob("jobs.mail.send_pending", every=10),
-    ScheduledJob("jobs.webhooks.send_pending", every=5),
-    ScheduledJob("jobs.audit.chain_new_rows", every=10),
-    ScheduledJob("jobs.token_time.end_pauses", every=10),
-    ScheduledJob("jobs.token_time.pause_for_debt", every=10),
-    ScheduledJob("jobs.token_time.credit_outages", every=15),
+    # Enqueues the jobs below that have something to do, so that they are seldom due themselves.
+    ScheduledJob("jobs.due_work.enqueue_due", every=10),
+    ScheduledJob("jobs.email_links.send_links", every=300),
+    ScheduledJob("jobs.mail.send_pending", every=300),
+    ScheduledJob("jobs.webhooks.send_pending", every=300),
+    ScheduledJob("jobs.audit.chain_new_rows", every=300),
+    ScheduledJob("jobs.token_time.end_pauses", every=300),
+    ScheduledJob("jobs.token_time.pause_for_debt", every=300),
+    ScheduledJob("jobs.token_time.credit_outages", every=300),
+    ScheduledJob("jobs.payments.sweep_events", every=300),
     ScheduledJob("jobs.token_time.renew", every=60),
     ScheduledJob("jobs.token_time.notify_renewals", every=60),
     ScheduledJob("jobs.token_time.notify_expiries", every=60),
     ScheduledJob("jobs.token_time.vest_bonuses", every=600),
-    ScheduledJob("jobs.payments.sweep_events", every=15),
     ScheduledJob("jobs.payments.sweep_refunds", every=60),
     ScheduledJob("jobs.payments.ask_providers", every=60),
     ScheduledJob("jobs.payments.expire_pending", every=60),

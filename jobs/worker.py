@@ -26,6 +26,7 @@ from jobs import (
     audit,
     backups,
     cleanup,
+    due_work,
     email_links,
     health,
     mail,
@@ -39,7 +40,7 @@ from jobs.scheduler import ScheduleRunner, use_utc
 from models.config import settings as config
 
 # Imported before the fork.
-PRELOADED = (email_links, audit, backups, token_time, health, mail, payments, cleanup, webhooks)
+PRELOADED = (due_work, email_links, audit, backups, token_time, health, mail, payments, cleanup, webhooks)
 
 logger = logging.getLogger(__name__)
 

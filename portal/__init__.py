@@ -21,6 +21,7 @@ from portal.request import (
     preferences,
     rate_limits,
     security_headers,
+    wake_ups,
 )
 from portal.request.client_address import ClientAddress
 from portal.status import failed_requests, metrics
@@ -56,6 +57,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     views.init_app(app, settings)
     api.init_app(app, settings)
     metrics.init_app(app, settings)
+    wake_ups.init_app(app)
     # Inside ProxyFix, so that it sees the address that ProxyFix took from X-Forwarded-For.
     app.wsgi_app = ClientAddress(app.wsgi_app)  # type: ignore[method-assign]
     if hops := settings.portal.trusted_proxies:

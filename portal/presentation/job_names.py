@@ -9,6 +9,7 @@ JOBS = {
     "jobs.audit.archive": _("Archive the audit log"),
     "jobs.audit.chain_new_rows": _("Chain audit log rows"),
     "jobs.audit.verify": _("Verify the audit log"),
+    "jobs.due_work.enqueue_due": _("Look for due work"),
     "jobs.backups.create": _("Create a backup"),
     "jobs.certificates.check": _("Check certificates"),
     "jobs.token_time.credit_outages": _("Credit outages"),

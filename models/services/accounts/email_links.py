@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
 from models import clock
@@ -66,14 +66,15 @@ def request_link(
     session.flush()
 
 
+def requested() -> Select[EmailLink]:
+    """Return the query for requested links that were not sent yet."""
+    return select(EmailLink).where(EmailLink.sent_at.is_(None))
+
+
 def send_requested(session: Session, *, limit: int = 50) -> int:
     """Enqueue the mails for requested links and delete requests without a recipient; return the number processed."""
     asked = session.scalars(
-        select(EmailLink)
-        .where(EmailLink.sent_at.is_(None))
-        .order_by(EmailLink.created_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
+        requested().order_by(EmailLink.created_at).limit(limit).with_for_update(skip_locked=True)
     ).all()
     for link in asked:
         if not _send(session, link):

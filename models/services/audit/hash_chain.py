@@ -135,6 +135,12 @@ def chain_new_rows(session: Session, key: bytes) -> int:
     return len(links)
 
 
+def has_new_rows(session: Session) -> bool:
+    """Return whether there are committed rows to chain."""
+    query = _unsealed(head(session), now(session), AuditEntry.id).limit(1)
+    return session.execute(query).first() is not None
+
+
 def now(session: Session) -> datetime:
     """Return the time by the slower of our clock and the database's.
 

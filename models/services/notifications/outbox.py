@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import Select, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload
 
@@ -17,7 +17,7 @@ from models.services.actor import Actor
 from models.services.audit import log as audit_log
 from models.services.errors import NotFound
 from models.services.notifications import preferences as notification_preferences
-from models.services.notifications import webhook_fan_out
+from models.services.notifications import wake_ups, webhook_fan_out
 from models.services.pagination import ListQuery
 from models.users import User
 
@@ -46,6 +46,14 @@ def enqueue_mail(
         .values(**row, context=context, dedup_key=dedup_key)
         .on_conflict_do_nothing(index_elements=[OutboxMail.dedup_key])
     )
+    wake_ups.request(session, wake_ups.SEND_MAILS)
+
+
+def pending() -> Select[OutboxMail]:
+    """Return the query for mails that are to be sent now."""
+    return select(OutboxMail).where(
+        OutboxMail.sent_at.is_(None), OutboxMail.failed_at.is_(None), OutboxMail.next_attempt_at <= clock.now()
+    )
 
 
 def claim(session: Session, *, limit: int = 50) -> list[OutboxMail]:
@@ -53,11 +61,9 @@ def claim(session: Session, *, limit: int = 50) -> list[OutboxMail]:
 
     If a sender dies after the commit, the mails are due again when the lease ends.
     """
-    now = clock.now()
     waiting = (
-        select(OutboxMail)
+        pending()
         .options(joinedload(OutboxMail.user))
-        .where(OutboxMail.sent_at.is_(None), OutboxMail.failed_at.is_(None), OutboxMail.next_attempt_at <= now)
         .order_by(OutboxMail.next_attempt_at)
         .limit(limit)
         .with_for_update(skip_locked=True, of=OutboxMail)
@@ -65,7 +71,7 @@ def claim(session: Session, *, limit: int = 50) -> list[OutboxMail]:
     mails = list(session.scalars(waiting))
     for mail in mails:
         mail.attempts += 1
-        mail.next_attempt_at = now + LEASE
+        mail.next_attempt_at = clock.now() + LEASE
     session.flush()
     return mails
 

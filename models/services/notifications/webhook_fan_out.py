@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from models.notification_preferences import Topic
+from models.services.notifications import wake_ups
 from models.webhooks import WebhookDelivery, WebhookEndpoint
 
 # A mail's greeting is no data for a program.
@@ -29,3 +30,4 @@ def enqueue_deliveries(
         rows = [{"id": uuid.uuid4(), "endpoint_id": endpoint_id, **shared} for endpoint_id in endpoints]
         written = insert(WebhookDelivery).values(rows)
         session.execute(written.on_conflict_do_nothing(index_elements=["endpoint_id", "dedup_key"]))
+        wake_ups.request(session, wake_ups.SEND_WEBHOOKS)

@@ -4,7 +4,7 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import Select, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
@@ -19,6 +19,8 @@ from models.services.payments.providers.base import PARTIAL_OUTCOMES
 
 # A report may arrive before its payment is known; after a day it belongs to another product of the account.
 WAITING_PERIOD = timedelta(days=1)
+# A callback is settled by a job of its own; one that was lost is settled by the sweep after this.
+SWEEP_AFTER = timedelta(seconds=15)
 MIN_RETRY, MAX_RETRY = timedelta(minutes=1), timedelta(hours=1)
 
 
@@ -112,15 +114,19 @@ def amount_matches(payment: Payment, event: PaymentEvent) -> bool:
     return event.currency == "RUB" and event.amount_rub == payment.amount_rub
 
 
-def unprocessed_events(session: Session, *, older_than: timedelta, limit: int = 200) -> list[uuid.UUID]:
-    """Return the ids of stored events that are not processed and due, the longest due first."""
+def unprocessed(older_than: timedelta) -> Select[uuid.UUID]:
+    """Return the query for stored events that are not processed and due."""
     moment = clock.now()
-    query = select(PaymentEvent.id).where(
+    return select(PaymentEvent.id).where(
         PaymentEvent.processed_at.is_(None),
         PaymentEvent.received_at < moment - older_than,
         PaymentEvent.retry_at <= moment,
     )
-    return list(session.scalars(query.order_by(PaymentEvent.retry_at).limit(limit)))
+
+
+def unprocessed_events(session: Session, *, older_than: timedelta, limit: int = 200) -> list[uuid.UUID]:
+    """Return the ids of stored events that are not processed and due, the longest due first."""
+    return list(session.scalars(unprocessed(older_than).order_by(PaymentEvent.retry_at).limit(limit)))
 
 
 def postpone(session: Session, event_id: uuid.UUID) -> None:

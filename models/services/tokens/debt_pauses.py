@@ -7,7 +7,7 @@ pauses those that the transaction could not see or lock. A paused token loses no
 import uuid
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from models import clock
@@ -30,9 +30,14 @@ from models.users import User
 NO_LIMIT_SECONDS = 100 * 365 * 86400
 
 
+def differing(settings: Settings) -> Select[uuid.UUID]:
+    """Return the query for tokens that have to be paused for a debt and are not, and those to be resumed."""
+    return select(AccessToken.id).where(_differs(settings))
+
+
 def due(session: Session, settings: Settings, *, limit: int = 500) -> list[uuid.UUID]:
     """Return the tokens that have to be paused for a debt and are not, and those that have to be resumed."""
-    return list(session.scalars(select(AccessToken.id).where(_differs(settings)).order_by(AccessToken.id).limit(limit)))
+    return list(session.scalars(differing(settings).order_by(AccessToken.id).limit(limit)))
 
 
 def settle(session: Session, token_id: uuid.UUID, settings: Settings) -> bool:

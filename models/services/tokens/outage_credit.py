@@ -51,10 +51,14 @@ def pending(session: Session, token: AccessToken, moment: datetime, settings: Se
     )
 
 
+def uncredited() -> Select[uuid.UUID]:
+    """Return the query for closed outages that are not fully credited."""
+    return select(Outage.id).where(Outage.closed_at.is_not(None), Outage.credited_at.is_(None))
+
+
 def due(session: Session) -> list[uuid.UUID]:
     """Return closed outages that are not fully credited, oldest first."""
-    closed = Outage.closed_at.is_not(None) & Outage.credited_at.is_(None)
-    return list(session.scalars(select(Outage.id).where(closed).order_by(Outage.opened_at)))
+    return list(session.scalars(uncredited().order_by(Outage.opened_at)))
 
 
 def credit(session: Session, outage_id: uuid.UUID, settings: Settings, *, limit: int) -> int:

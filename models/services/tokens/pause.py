@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from models import clock
@@ -105,11 +105,15 @@ def resume(session: Session, owner: User, token_id: uuid.UUID, *, settings: Sett
     return token
 
 
+def ended() -> Select[uuid.UUID]:
+    """Return the query for tokens whose pauses have reached their limit."""
+    over = AccessToken.paused_at.is_not(None) & (AccessToken.paused_until <= clock.now())
+    return select(AccessToken.id).where(AccessToken.revoked_at.is_(None), over)
+
+
 def due(session: Session, *, limit: int = 500) -> list[uuid.UUID]:
     """Return tokens whose pauses have reached their limit, the earliest first."""
-    over = AccessToken.paused_at.is_not(None) & (AccessToken.paused_until <= clock.now())
-    query = select(AccessToken.id).where(AccessToken.revoked_at.is_(None), over)
-    return list(session.scalars(query.order_by(AccessToken.paused_at).limit(limit)))
+    return list(session.scalars(ended().order_by(AccessToken.paused_at).limit(limit)))
 
 
 def resume_due(session: Session, token_id: uuid.UUID) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import Select, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, contains_eager, joinedload
 
@@ -58,24 +58,30 @@ def enqueue_test(session: Session, endpoint: WebhookEndpoint) -> None:
     )
 
 
-def claim(session: Session, *, limit: int = 60) -> list[WebhookDelivery]:
-    """Claim pending deliveries with their endpoints, and postpone their next attempt.
-
-    If a sender dies after the commit, the deliveries are due again when their lease ends. An endpoint that backs off or
-    is disabled gets tests only.
-    """
+def pending() -> Select[WebhookDelivery]:
+    """Return the query for deliveries to be sent now; an endpoint that backs off or is disabled gets tests only."""
     now = clock.now()
     is_open = WebhookEndpoint.enabled & or_(WebhookEndpoint.rests_until.is_(None), WebhookEndpoint.rests_until <= now)
-    waiting = (
+    return (
         select(WebhookDelivery)
         .join(WebhookDelivery.endpoint)
-        .options(contains_eager(WebhookDelivery.endpoint))
         .where(
             WebhookDelivery.delivered_at.is_(None),
             WebhookDelivery.dead_at.is_(None),
             WebhookDelivery.next_attempt_at <= now,
             or_(is_open, WebhookDelivery.is_test),
         )
+    )
+
+
+def claim(session: Session, *, limit: int = 60) -> list[WebhookDelivery]:
+    """Claim pending deliveries with their endpoints, and postpone their next attempt.
+
+    If a sender dies after the commit, the deliveries are due again when their lease ends.
+    """
+    waiting = (
+        pending()
+        .options(contains_eager(WebhookDelivery.endpoint))
         .order_by(WebhookDelivery.next_attempt_at)
         .limit(limit)
         .with_for_update(skip_locked=True, of=WebhookDelivery)
@@ -83,7 +89,7 @@ def claim(session: Session, *, limit: int = 60) -> list[WebhookDelivery]:
     found = list(session.scalars(waiting))
     for delivery in found:
         delivery.attempts += 1
-        delivery.next_attempt_at = now + LEASE
+        delivery.next_attempt_at = clock.now() + LEASE
     session.flush()
     return found
 
