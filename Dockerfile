@@ -10,7 +10,7 @@ RUN pip wheel --no-cache-dir --disable-pip-version-check --wheel-dir /wheels --r
 
 FROM ${PYTHON} AS environment
 COPY requirements.txt /app/
-COPY ops/__init__.py ops/bootstrap.py ops/console.py ops/pythons.py /app/ops/
+COPY ops/__init__.py ops/bootstrap.py ops/console.py ops/package_installer.py ops/pythons.py /app/ops/
 WORKDIR /app
 # The same environment as ./zenzefi creates on any machine, stamp included, so its commands work in the image too.
 RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ops.console import Failure, Step
+from ops.package_installer import install, kill_with_parent
 from ops.pythons import OLDEST, Python, find_python, probe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -31,9 +32,10 @@ REQUIREMENTS = {
     "fuzz": ("ops/dev/fuzz/requirements.txt",),
     "load": ("ops/dev/load/requirements.txt",),
 }
+# Modules that together import whatever runs.
+PARTS = "ops.launcher.up, ops.launcher.first_run, portal, addon.worker, jobs.worker"
 STAMP = "zenzefi-stamp.json"
 INSTALLING = "zenzefi-installing"
-LOG = "zenzefi-install.log"
 NEEDED_BYTES = 600 * 1024 * 1024
 
 
@@ -89,6 +91,8 @@ def make(venv: Path, kind: str) -> None:
             _accept_existing(venv)
         _install(venv, kind)
         _make_importable(venv)
+        if kind in {"run", "test"}:
+            _compile(venv)
         satisfied = [name for name in REQUIREMENTS if set(REQUIREMENTS[name]) <= set(REQUIREMENTS[kind])]
         stamp.update((name, digest(name)) for name in satisfied)
         _write(venv / STAMP, json.dumps(stamp))
@@ -103,7 +107,7 @@ def make(venv: Path, kind: str) -> None:
 def _create(venv: Path, python: Python) -> None:
     with Step(f"Creating .venv with Python {python.name}"):
         done = subprocess.run(
-            [*_kill_with_parent(), python.path, "-I", "-m", "venv", str(venv)],
+            [*kill_with_parent(), python.path, "-I", "-m", "venv", str(venv)],
             capture_output=True,
             text=True,
             check=False,
@@ -122,34 +126,28 @@ def _accept_existing(venv: Path) -> None:
 
 
 def _install(venv: Path, kind: str) -> None:
-    """Run pip and show its progress; its output goes to a log in the environment."""
-    wanted = sum(_pins(REPOSITORY / name) for name in REQUIREMENTS[kind])
-    command = [*_kill_with_parent(), str(venv / "bin" / "python"), "-I", "-m", "pip", "install"]
-    command += ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "-r"]
-    command += [str(REPOSITORY / REQUIREMENTS[kind][-1])]
-    log = venv / LOG
-    with Step("Installing packages") as step, log.open("w", encoding="utf-8") as output:
-        pip = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+    files = [REPOSITORY / name for name in REQUIREMENTS[kind]]
+    install(venv, files[-1], sum(map(_pins, files)))
+
+
+def _compile(venv: Path) -> None:
+    """Let Python compile what the platform imports, once; parts that start side by side would each compile it."""
+    with Step("Compiling") as step:
+        command = [*kill_with_parent(), str(venv / "bin" / "python"), "-P", "-c", f"import {PARTS}"]
+        compiling = subprocess.Popen(
+            command,
+            env=child_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
-            while pip.poll() is None:
-                time.sleep(0.2)
-                step.tick(_progress(log, wanted))
+            while compiling.poll() is None:
+                time.sleep(0.1)
+                step.tick()
         finally:
-            pip.kill()
-            pip.wait()
-    if pip.returncode != 0:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        errors = [line for line in lines if line.startswith("ERROR: ")] or lines[-1:] or ["no output"]
-        raise Failure(f"The packages could not be installed: {errors[-1]} (log of pip: {log})")
-
-
-def _progress(log: Path, wanted: int) -> str:
-    """Return the progress of pip, from its output so far."""
-    text = log.read_text(encoding="utf-8", errors="replace")
-    if "\nInstalling collected packages" in text:
-        return "unpacking"
-    seen = len(re.findall(r"^(?:Collecting|Requirement already satisfied:) ", text, re.MULTILINE))
-    return f"{min(seen, wanted)} of {wanted}"
+            compiling.kill()
+            compiling.wait()
 
 
 def _pins(requirements: Path) -> int:
@@ -197,12 +195,6 @@ def _check_space(venv: Path) -> None:
     free = shutil.disk_usage(venv).free
     if free < NEEDED_BYTES and not _stamp(venv):
         raise Failure(f"Only {free // 2**20} MB are free for {venv}; the packages need {NEEDED_BYTES // 2**20} MB.")
-
-
-def _kill_with_parent() -> list[str]:
-    """Return the command prefix that kills a program when the launcher dies, where the system has one."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
 
 
 @contextlib.contextmanager
