@@ -38,6 +38,7 @@ from jobs import (
 )
 from jobs.scheduler import ScheduleRunner, use_utc
 from models.config import settings as config
+from models.services.payments import providers
 
 # Imported before the fork.
 PRELOADED = (due_work, email_links, audit, backups, token_time, health, mail, payments, cleanup, webhooks)
@@ -128,6 +129,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     with_scheduler = parser.parse_args(arguments).with_scheduler
     use_utc()
     settings = config.load_settings()
+    providers.preload(settings)
     connection = Redis.from_url(settings.redis.url, socket_connect_timeout=2, socket_timeout=5)
     try:
         connection.ping()

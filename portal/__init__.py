@@ -9,6 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from models.config import settings as config
 from models.config.settings import Settings
 from models.database import apply_limits, engine_options
+from models.services.payments import providers
 from models.services.settings.overrides import CachedSettings
 from portal import api, i18n, template_filters, views
 from portal.extensions import csrf, db
@@ -38,6 +39,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     app.extensions["zenzefi"] = settings
     app.extensions["zenzefi-runtime"] = CachedSettings(settings)
     _configure(app, settings)
+    providers.preload(settings)
     db.init_app(app)
     with app.app_context():
         apply_limits(db.engine, settings.database)

@@ -2,10 +2,16 @@
 
 import ssl
 from pathlib import Path
-
-from cryptography import x509
+from typing import TYPE_CHECKING
 
 from models.config.settings import ConfigError, Settings
+from models.lazy_modules import LazyModule
+
+if TYPE_CHECKING:
+    from cryptography import x509
+else:
+    # The supervisor of the workers never reads an expiry date.
+    x509 = LazyModule("cryptography.x509")
 
 
 def check_tls_files(settings: Settings) -> None:

@@ -5,17 +5,25 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import redis
 
 from models.config import settings as config
+from models.lazy_modules import LazyModule
 from ops import bootstrap
 from ops.console import Failure, print_error
 from ops.launcher.installation import Folders, add_backup_folder, add_secret_files, is_configured, load, variable_of
 from ops.processes.child import MARK
 from ops.processes.ports import LOOPBACK, bind_error, free_port
-from ops.servers import PostgresServer, RedisServer, poolers
+from ops.servers import PostgresServer, RedisServer
+
+if TYPE_CHECKING:
+    from ops.servers import poolers
+else:
+    # Needs SQLAlchemy and all tables, and only with a database of one's own.
+    poolers = LazyModule("ops.servers.poolers")
 
 NEEDED_MB, NEEDED_MB_AGAIN = 300, 50
 

@@ -1,10 +1,16 @@
 """Password policy: 8 to 128 characters, and not guessable within a million tries."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from zxcvbn import zxcvbn
-
+from models.lazy_modules import LazyModule
 from models.services.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import zxcvbn
+else:
+    # Its word lists take several megabytes.
+    zxcvbn = LazyModule("zxcvbn")
 
 LENGTH = range(8, 129)
 # zxcvbn's "very guessable": common passwords and names, dates, keyboard rows, repetitions and sequences, with the usual
@@ -34,4 +40,4 @@ def _words(own: Iterable[str]) -> list[str]:
 
 
 def _is_guessable(password: str, words: list[str]) -> bool:
-    return int(zxcvbn(password[:_READ], user_inputs=words)["guesses"]) < _GUESSES
+    return int(zxcvbn.zxcvbn(password[:_READ], user_inputs=words)["guesses"]) < _GUESSES

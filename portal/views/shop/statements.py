@@ -1,19 +1,27 @@
 """Receipts and monthly statements of the user's own wallet, as pages, PDF and CSV."""
 
 import uuid
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, render_template
 
 from models import time_zones
+from models.lazy_modules import LazyModule
 from models.services.errors import InvalidInput, NotFound
 from models.services.ledger import statements as wallets
 from models.services.ledger import transfers
 from models.services.ledger.statements import Month
-from portal.documents import downloads, pdf
+from portal.documents import downloads
 from portal.documents.csv_writer import csv_lines
 from portal.presentation import formatting
 from portal.request import auth, context
 from portal.request.pagination import page_slice
+
+if TYPE_CHECKING:
+    from portal.documents import pdf
+else:
+    # With it come the libraries for fonts and images.
+    pdf = LazyModule("portal.documents.pdf")
 
 blueprint = Blueprint("statements", __name__, url_prefix="/wallet")
 blueprint.before_request(auth.require_login)

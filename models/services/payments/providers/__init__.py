@@ -1,18 +1,19 @@
 """Payment providers behind one interface, by name."""
 
+from importlib import import_module
+from typing import cast
+
 from models.config.settings import Settings
 from models.services.errors import NotFound
 from models.services.payments.providers.base import Callback, Event, Provider, Refund, StatusHint
-from models.services.payments.providers.mock import MockProvider
-from models.services.payments.providers.stripe_checkout import StripeCheckout
-from models.services.payments.providers.yookassa_redirect import YooKassaRedirect
 
-__all__ = ["Callback", "Event", "Provider", "Refund", "StatusHint", "get", "known"]
+__all__ = ["Callback", "Event", "Provider", "Refund", "StatusHint", "get", "known", "preload"]
 
-_PROVIDERS: dict[str, type[MockProvider | StripeCheckout | YooKassaRedirect]] = {
-    "mock": MockProvider,
-    "stripe": StripeCheckout,
-    "yookassa": YooKassaRedirect,
+# Modules of this package, imported at their first use: the libraries of Stripe and YooKassa are large.
+_CLASSES = {
+    "mock": ("mock", "MockProvider"),
+    "stripe": ("stripe_checkout", "StripeCheckout"),
+    "yookassa": ("yookassa_redirect", "YooKassaRedirect"),
 }
 
 
@@ -20,11 +21,22 @@ def get(name: str, settings: Settings) -> Provider:
     """Return a provider that is enabled for new payments. Raises NotFound."""
     if name not in settings.payments.providers:
         raise NotFound("payment_provider")
-    return _PROVIDERS[name](settings)
+    return _create(name, settings)
 
 
 def known(name: str, settings: Settings) -> Provider:
     """Return a provider with configured keys, also a retired one. Raises NotFound."""
     if name not in settings.payments.known:
         raise NotFound("payment_provider")
-    return _PROVIDERS[name](settings)
+    return _create(name, settings)
+
+
+def preload(settings: Settings) -> None:
+    """Import the modules of the configured providers, so that no user waits for it."""
+    for name in settings.payments.known:
+        import_module(f"{__name__}.{_CLASSES[name][0]}")
+
+
+def _create(name: str, settings: Settings) -> Provider:
+    module, class_name = _CLASSES[name]
+    return cast(Provider, getattr(import_module(f"{__name__}.{module}"), class_name)(settings))
