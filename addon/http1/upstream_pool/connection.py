@@ -104,6 +104,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         # Authentication of the upstream that holds for the connection (NTLM, Negotiate): it stays with its client.
         self.is_bound = False
         self._has_ended = False
+        self._poll: select.poll | None = None
 
     # What the owner calls.
 
@@ -165,9 +166,10 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """Whether nothing has come on an idle connection that was not read yet: neither bytes nor its end."""
         if self.transport is None or self.transport.is_closing():
             return False
-        poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not poll.poll(0)
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not self._poll.poll(0)
 
     # What the event loop calls.
 
