@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from addon.http1.connection.registry import Registry
 from addon.http1.limits import Limits
 from addon.http1.messages.forwarding import Rules
-from addon.http1.messages.header_cache import HeaderCache
+from addon.http1.messages.header_cache import HeaderCache, ResponseHeaderCache
 from addon.http1.observe.recording import Observer
 from addon.http1.policy_interface import Policy
 from addon.http1.upstream_pool.dialing import dial
@@ -24,6 +24,7 @@ class WorkerContext:
     registry: Registry = field(default_factory=Registry)
     pool: UpstreamPool = field(default_factory=lambda: UpstreamPool(dial))
     header_cache: HeaderCache = field(default_factory=HeaderCache)
+    response_cache: ResponseHeaderCache = field(default_factory=ResponseHeaderCache)
     observers: tuple[Observer, ...] = ()
     clock: Callable[[], float] = time.monotonic
 

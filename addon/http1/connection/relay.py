@@ -61,7 +61,7 @@ class Relay:
             expect=state.expects_continue,
             websocket=state.is_websocket,
         )
-        state.response = UpstreamResponse(request.method, self._limits)
+        state.response = UpstreamResponse(request.method, self._limits, self._worker.response_cache)
         state.is_retryable = upstream.is_reused and body is None and request.method in _IDEMPOTENT
         state.exchange.forwarded = self._deadlines.now
         if body is None:

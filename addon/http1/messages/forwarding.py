@@ -208,6 +208,10 @@ def response_lines(
 ) -> bytes:
     """Return the header lines that are sent to the client, in order; unchanged unless they name the upstream's host."""
     headers, items = response.headers, response.headers.items
+    key = (drop_length, limited)
+    cached = headers.memo.get(key)
+    if cached is not None:
+        return cached
     dropped = _DROPPED_DOWN[drop_length, limited]
     if headers.connection:
         dropped |= headers.connection - NOT_NOMINABLE
@@ -215,9 +219,13 @@ def response_lines(
         items = [line for line in items if line[0] != b"set-cookie" or _cookie_name(line[2]) not in rules.cookies]
     if rules.cors is not None:
         items = [line for line in items if not line[0].startswith(b"access-control-")]
-    if rules.rewriting is not None and may_name_host(headers):
+    is_rewritten = rules.rewriting is not None and may_name_host(headers)
+    if rules.rewriting is not None and is_rewritten:
         items = rules.rewriting.to_client(items, request, peer)
-    return b"".join([b"%b: %b\r\n" % (name, value) for lower, name, value in items if lower not in dropped])
+    lines = b"".join([b"%b: %b\r\n" % (name, value) for lower, name, value in items if lower not in dropped])
+    if not is_rewritten:  # Rewriting depends on the request.
+        headers.memo[key] = lines
+    return lines
 
 
 def _cookie_name(pair: bytes) -> bytes:

@@ -269,30 +269,38 @@ def parse_request(
     return RequestHead(method, raw_path, query, http10, headers, target_authority=authority)
 
 
-def parse_response(head: bytes, limits: Limits) -> ResponseHead:
-    """Parse a response head, which ends with the first empty line; repair it where that is safe. Raises HeadError."""
+def parse_response(
+    head: bytes, limits: Limits, find_cached: Callable[[bytes], Headers | None] = lambda _: None
+) -> ResponseHead:
+    """Parse a response head, which ends with the first empty line; repair it where that is safe. Raises HeadError.
+
+    `find_cached` finds header lines that were parsed before in a response of HTTP/1.1.
+    """
     try:
-        return _parse_response(head, limits)
+        return _parse_response(head, limits, find_cached)
     except HeadError as error:
         mended = repair_head(head)
         if mended == head:
             raise
         try:
-            return _parse_response(mended, limits)
+            return _parse_response(mended, limits, find_cached)
         except HeadError:
             raise error from None
 
 
-def _parse_response(head: bytes, limits: Limits) -> ResponseHead:
+def _parse_response(head: bytes, limits: Limits, find_cached: Callable[[bytes], Headers | None]) -> ResponseHead:
     line_end = head.find(b"\r\n")
     match = _STATUS_LINE.fullmatch(head, 0, line_end)
     if match is None:
         raise HeadError("The status line is malformed.")
-    _check(HttpResponseParser, head)
     raw = head[line_end + 2 :]
-    headers = Headers(raw, *_split(raw, SINGLE_IN_RESPONSES, limits.header_count))
     http10 = match[1] == b"0"
-    _check_framing(headers.first, http10)
+    headers = None if http10 else find_cached(raw)
+    if headers is None:
+        # The status line was checked above.
+        _check(HttpResponseParser, head)
+        headers = Headers(raw, *_split(raw, SINGLE_IN_RESPONSES, limits.header_count))
+        _check_framing(headers.first, http10)
     return ResponseHead(int(match[2]), match[3] or b"", http10, headers)
 
 

@@ -1,4 +1,4 @@
-"""Cache of parsed header blocks: clients usually repeat them byte for byte."""
+"""Caches of parsed header blocks: clients, and often upstreams, repeat them byte for byte."""
 
 from addon.http1.messages.head_parser import Headers
 
@@ -29,3 +29,15 @@ class HeaderCache:
         self._blocks[headers.raw] = headers
         if len(self._blocks) > BLOCKS:
             del self._blocks[next(iter(self._blocks))]
+
+
+class ResponseHeaderCache(HeaderCache):
+    """Parsed header blocks of HTTP/1.1 responses.
+
+    Those with cookies are not kept: they differ for each user, and hold secrets.
+    """
+
+    def add(self, headers: Headers) -> None:
+        """Add the block of a response."""
+        if b"set-cookie" not in headers.first:
+            super().add(headers)

@@ -4,6 +4,7 @@ from addon.http1.limits import Limits
 from addon.http1.messages.body_framing import BodyReader, ChunkedReader, Kind
 from addon.http1.messages.first_line import can_be_response
 from addon.http1.messages.head_parser import HeadError, RequestHead, ResponseHead, parse_response
+from addon.http1.messages.header_cache import ResponseHeaderCache
 from addon.http1.messages.receive_buffer import ReceiveBuffer
 
 _UNSIZED = (Kind.CHUNKED, Kind.UNTIL_CLOSE)
@@ -25,6 +26,7 @@ class UpstreamResponse:
     """The response to one request, as far as it was received."""
 
     __slots__ = (
+        "_cache",
         "_heads",
         "_intake",
         "_limits",
@@ -38,7 +40,8 @@ class UpstreamResponse:
         "until_close",
     )
 
-    def __init__(self, method: str, limits: Limits) -> None:
+    def __init__(self, method: str, limits: Limits, cache: ResponseHeaderCache) -> None:
+        self._cache = cache
         self._method = method
         self._limits = limits
         self._intake = ReceiveBuffer(limits, can_be_response)
@@ -69,7 +72,10 @@ class UpstreamResponse:
         self._heads += 1
         if self._heads > self._limits.informational_heads:
             raise HeadError("There are too many informational responses.")
-        return parse_response(raw, self._limits)
+        head = parse_response(raw, self._limits, self._cache.get)
+        if not head.headers.is_cached and not head.http10:
+            self._cache.add(head.headers)
+        return head
 
     def take_rest(self) -> bytes:
         """Remove and return the bytes after the head."""

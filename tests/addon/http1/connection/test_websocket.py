@@ -5,6 +5,7 @@ import pytest
 from addon.http1.connection.exchange_state import ExchangeError, ExchangeState, Phase
 from addon.http1.limits import Limits
 from addon.http1.messages.head_parser import parse_response
+from addon.http1.messages.header_cache import ResponseHeaderCache
 from addon.http1.messages.response import UpstreamResponse
 from tests.addon.http1.connection.test_deadlines_and_aborts import SWITCH, UPGRADE
 from tests.addon.http1.parts import Parts
@@ -15,7 +16,7 @@ def begun(parts: Parts, request: bytes = UPGRADE, response: bytes = SWITCH) -> E
     state = parts.exchange(request)
     state.is_websocket = state.request.wants_websocket
     head = parse_response(response, Limits())
-    parts.tunnel.begin(state, UpstreamResponse("GET", Limits()), head)
+    parts.tunnel.begin(state, UpstreamResponse("GET", Limits(), ResponseHeaderCache()), head)
     return state
 
 

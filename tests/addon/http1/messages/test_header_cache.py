@@ -7,6 +7,7 @@ from addon.http1.limits import Limits
 from addon.http1.messages import header_cache
 from addon.http1.messages.head_parser import Headers, parse_request
 from addon.http1.messages.header_cache import HeaderCache
+from tests.addon.http1.messages.test_host_rewriting import RULES
 from tests.addon.http1.playbook import GET, OK, Playbook
 
 
@@ -55,3 +56,36 @@ def test_the_oldest_block_is_evicted_first_and_long_ones_are_not_cached(monkeypa
     long = block(9, header_cache.BLOCK_BYTES)
     cache.add(long)
     assert cache.get(long.raw) is None
+
+
+def response(version: bytes = b"1", lines: bytes = b"ETag: a\r\n") -> bytes:
+    return b"HTTP/1.%b 200 OK\r\nContent-Length: 2\r\n%b\r\nok" % (version, lines)
+
+
+def test_a_repeated_block_of_responses_is_parsed_once():
+    play = Playbook().send(GET).reply(response()).send(GET).reply(response())
+    assert play.take().count(b"ETag: a\r\n") == 2
+    cache = play.worker_context.response_cache
+    assert cache.get(b"Content-Length: 2\r\nETag: a\r\n\r\n") is not None
+
+
+def test_the_version_of_a_response_counts_although_its_block_is_cached():
+    """RFC 9112, 9.3: a response of HTTP/1.0 without keep-alive ends its connection."""
+    play = Playbook().send(GET).reply(response()).send(GET).reply(response(b"0")).send(GET)
+    assert len(play.upstreams) == 2
+
+
+def test_responses_with_cookies_are_not_cached():
+    lines = b"Set-Cookie: session=secret\r\n"
+    play = Playbook().send(GET).reply(response(lines=lines))
+    assert lines in play.received
+    assert play.worker_context.response_cache.get(b"Content-Length: 2\r\n%b\r\n" % lines) is None
+
+
+def test_a_cached_block_is_rewritten_for_each_request():
+    """A redirect names the proxy as this client reaches it, so the lines cannot be reused."""
+    play = Playbook(rules=RULES)
+    for host in (b"one.example", b"two.example"):
+        play.send(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host)
+        play.reply(response(lines=b"Location: http://upstream.example:8000/x\r\n"))
+        assert b"Location: http://%b/x\r\n" % host in play.take()
