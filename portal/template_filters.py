@@ -1,13 +1,17 @@
 """Template filters and globals: amounts, times, bytes, durations, labels."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from math import floor
 from urllib.parse import urlencode
 
 from flask import Flask, request, url_for
 from flask_babel import format_date, format_datetime, format_timedelta
 from flask_babel import lazy_gettext as _
+from jinja2 import pass_context
+from jinja2.runtime import Context
 from werkzeug.local import LocalProxy
 
 from models import clock, time_zones
@@ -53,7 +57,8 @@ _UNITS = (_("KiB"), _("MiB"), _("GiB"), _("TiB"), _("PiB"))
 
 def init_app(app: Flask) -> None:
     """Register the filters and globals with Jinja."""
-    app.jinja_env.filters.update(
+    _add_filters(
+        app,
         amount=formatting.amount,
         price=formatting.price,
         setting_value=setting_labels.setting_value,
@@ -95,6 +100,7 @@ def init_app(app: Flask) -> None:
         stopped=labels.STOPPED.__getitem__,
         refusal=refusal_reasons.short,
     )
+
     app.jinja_env.globals.update(with_query=with_query, now=now, user=USER)
     # `settings` never changes and needs no database; `current_settings` includes changes made at run time.
     app.jinja_env.globals.update(settings=context.frozen_settings, current_settings=context.settings)
@@ -103,6 +109,19 @@ def init_app(app: Flask) -> None:
     app.jinja_env.globals.update(
         bar_chart=charts.bars, written=format_chart_value, refusal_reason=refusal_reasons.reason
     )
+
+
+def _add_filters(app: Flask, **filters: Callable[..., object]) -> None:
+    """Register filters that are called at each rendering, in the reader's language.
+
+    Without `pass_context` Jinja calls a filter of a constant once, when it compiles the template for the first reader.
+    """
+    for name, call in filters.items():
+        app.jinja_env.filters[name] = pass_context(partial(_call_filter, call))
+
+
+def _call_filter(call: Callable[..., object], _context: Context, *arguments: object, **options: object) -> object:
+    return call(*arguments, **options)
 
 
 def now() -> datetime:

@@ -134,6 +134,13 @@ def test_numbers_and_rejections_are_in_the_readers_language(as_alice: Browser, a
     assert "нужно 300,00 ZNC" in short.text
 
 
+def test_a_filter_of_a_constant_is_translated_for_each_reader(as_dana: Browser) -> None:
+    """Jinja evaluates such filters when it compiles a template, for the first reader, unless told otherwise."""
+    assert "No job worker is running" in as_dana.get("/admin/jobs").text
+    as_dana.post("/preferences", lang="ru")
+    assert "Задания никто не выполняет" in as_dana.get("/admin/jobs").text
+
+
 def test_nothing_compiled_is_left_beside_the_catalogue() -> None:
     assert catalogue("ru").gettext("Wallet") == "Кошелёк"
     assert [path.name for path in CATALOGUE.parent.iterdir()] == ["messages.po"]
