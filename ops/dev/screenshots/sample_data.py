@@ -31,7 +31,7 @@ from models.services.tokens import pause as token_pause
 from models.services.webhooks import deliveries
 from models.services.webhooks import endpoints as webhook_endpoints
 from models.users import User
-from models.webhooks import WebhookDelivery
+from models.webhooks import DeliveryError, WebhookDelivery
 from ops.dev.screenshots import fake_telemetry
 from ops.dev.screenshots.actors import BUYER, LAPTOP, PASSWORD, TO_TRY, SampleActions, SampleShop
 from ops.dev.screenshots.backdating import Backdating
@@ -199,7 +199,7 @@ def _notifications(making: SampleActions, alice: User) -> None:
         ]  # fmt: skip
         works, fails = (one[0] for one in made if one is not None)
         webhook_endpoints.set_enabled(session, fails, on=False, actor=making.actor(alice))
-    answers = [(200, "ok", None), (500, TO_TRY, None), (None, None, "No response in time."), (200, "", None)]
+    answers = [(200, "ok", None), (500, TO_TRY, None), (None, None, DeliveryError.TIMEOUT), (200, "", None)]
     for number, (kind, days) in enumerate((("payment", 3), ("balance_low", 2.6), ("renewed", 2), ("bonus", 0.6))):
         status, answer, error = answers[number]
         with making.past.ago(days) as session:

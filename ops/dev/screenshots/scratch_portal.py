@@ -1,6 +1,7 @@
 """Scratch portal with sample data on private servers, for screenshots and fuzzing."""
 
 import logging
+import os
 import secrets
 import tempfile
 import threading
@@ -9,6 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
+from unittest.mock import patch
 from uuid import UUID
 
 from flask import Flask
@@ -80,6 +82,8 @@ def _secrets() -> dict[str, str]:
 
 def _start_portals(known: Mapping[str, str], stack: ExitStack) -> ScratchPortal:
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Jobs are enqueued with the settings of the process (jobs/queues.py).
+    stack.enter_context(patch.dict(os.environ, known))
     settings = config.load_settings(known)
     migrate(settings)
     engine = database.connect(settings.database)
