@@ -137,7 +137,8 @@ def revoke_token(token_id: uuid.UUID) -> str | Response | tuple[str, int]:
             flash(_("Token revoked; its owner is notified of the reason."), "good")
         if not result.is_form_error:
             return redirect(url_for("admin.user_detail", user_id=token.user_id), 303)
-    return _form_page(form, _("Revoke token %(prefix)s…", prefix=token.prefix), _("Revoke without refund"))
+    title, tokens = _("Revoke token %(prefix)s…", prefix=token.prefix), url_for("admin.token_list")
+    return _form_page(form, title, _("Revoke without refund"), back=tokens, back_label=_("Tokens"))
 
 
 BUNDLE_COLUMNS = ("id", "name", "description", "token_count", "duration_hours", "scope", "discount_percent")
@@ -187,8 +188,9 @@ def _bundle_form_page(form: BundleEditForm, bundle: Bundle | None) -> str | Resp
     return _form_page(form, title)
 
 
-def _form_page(form: object, title: str, button: str = "", as_file: str = "") -> tuple[str, int]:
-    page = render_template("admin/offer_form.html", form=form, title=title, button=button or _("Save"), as_file=as_file)
+def _form_page(form: object, title: str, button: str = "", **options: str) -> tuple[str, int]:
+    """Render a form; `as_file` is a second button, `back` and `back_label` are the link above, by default to offers."""
+    page = render_template("admin/offer_form.html", form=form, title=title, button=button or _("Save"), **options)
     return page, 400 if request.method == "POST" else 200
 
 

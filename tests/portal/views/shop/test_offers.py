@@ -209,7 +209,7 @@ def test_a_refused_code_is_explained_to_the_admin(
     pills = re.findall(
         r'<tr data-(coupon|gift).*?class="pill[^>]*>([^<]+)<', as_dana.get("/admin/offers").text, re.DOTALL
     )
-    assert sorted(pills) == [("coupon", "expired"), ("coupon", "on sale"), ("gift", "expired"), ("gift", "used up")]
+    assert sorted(pills) == [("coupon", "active"), ("coupon", "expired"), ("gift", "expired"), ("gift", "used up")]
 
 
 def test_an_admin_ends_a_token_for_a_reason_without_a_refund(
