@@ -17,6 +17,7 @@ from mitmproxy.master import Master
 from addon.http1.addon import Http1
 from addon.http1.connection.context import WorkerContext
 from addon.http1.decisions import Refuse
+from addon.process.acceptor import Acceptor
 from addon.process.client_handler import ClientHandler, ClientHandlers
 from addon.process.listening_sockets import BACKLOG, accept_pending
 from addon.process.stranded_connections import StrandedConnections
@@ -66,7 +67,8 @@ class Gateway:
         self.worker_context = worker_context
         self.http1 = Http1(worker_context, client_tls=tls is not None)
         self._listener = listener
-        self._stranded = StrandedConnections(sibling_listeners, self._new_handler)
+        self._acceptor = Acceptor(listener, self._new_handler)
+        self._stranded = StrandedConnections(sibling_listeners, self._acceptor.adopt)
         self._stranded_task: asyncio.Task[None] | None = None
         self._tls = tls
         self._proxy_protocol = proxy_protocol
@@ -75,8 +77,6 @@ class Gateway:
         self._extra = extra_addons
         self._master: Master | None = None
         self._running: asyncio.Task[None] | None = None
-        self._server: asyncio.Server | None = None
-        self._adopted: set[asyncio.Task[None]] = set()
         self._handlers: ClientHandlers | None = None
 
     async def start(self) -> None:
@@ -103,8 +103,7 @@ class Gateway:
         if self._running.done():
             await self._running
         self._handlers = ClientHandlers(self.http1, master, proxy_protocol=self._proxy_protocol)
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._handlers.new, sock=self._listener, backlog=BACKLOG)
+        self._acceptor.start(BACKLOG)
         self._stranded_task = asyncio.create_task(self._stranded.watch())
 
     def reload_tls(self) -> None:
@@ -128,20 +127,14 @@ class Gateway:
 
     def close_listener(self) -> None:
         """Stop accepting, and adopt connections still in the queue: the kernel would reset them."""
-        if self._server is None or not self._server.is_serving():
+        if not self._acceptor.is_accepting:
             return
+        self._acceptor.stop()
         if self._stranded_task is not None:
             self._stranded_task.cancel()
         for connection in (*self._stranded.close(), *accept_pending(self._listener)):
-            task = asyncio.get_running_loop().create_task(self._adopt(connection))
-            self._adopted.add(task)
-            task.add_done_callback(self._adopted.discard)
-        self._server.close()
-
-    async def _adopt(self, connection: socket.socket) -> None:
-        """Serve a connection that the listener's own loop did not come to."""
-        connection.setblocking(False)
-        await asyncio.get_running_loop().connect_accepted_socket(self._new_handler, connection)
+            self._acceptor.adopt(connection)
+        self._listener.close()
 
     def _new_handler(self) -> ClientHandler:
         assert self._handlers is not None  # only called while connections are accepted

@@ -5,7 +5,6 @@ process accepts. Connections to the socket of a worker that was killed, hangs or
 """
 
 import asyncio
-import contextlib
 import select
 import socket
 from collections.abc import Callable, Sequence
@@ -19,9 +18,9 @@ BATCH_SIZE = 64
 class StrandedConnections:
     """Polls the other workers' sockets a few times a second."""
 
-    def __init__(self, listeners: Sequence[socket.socket], new_handler: Callable[[], asyncio.BaseProtocol]) -> None:
+    def __init__(self, listeners: Sequence[socket.socket], adopt: Callable[[socket.socket], None]) -> None:
         self._listeners = {listener.fileno(): listener for listener in listeners}
-        self._new_handler = new_handler
+        self._adopt = adopt
         self._poll = select.poll()
         for number in self._listeners:
             self._poll.register(number, select.POLLIN)
@@ -33,19 +32,16 @@ class StrandedConnections:
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
             waiting = {number for number, _ in self._poll.poll(0)}
             for number in waiting & waited:
-                await self._take(self._listeners[number])
+                self._take(self._listeners[number])
             waited = waiting
 
-    async def _take(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
+    def _take(self, listener: socket.socket) -> None:
         for _ in range(BATCH_SIZE):
             try:
                 connection, _ = listener.accept()
             except OSError:  # another worker was faster, the client has closed, or no descriptors are left
                 return
-            connection.setblocking(False)
-            with contextlib.suppress(OSError):
-                await loop.connect_accepted_socket(self._new_handler, connection)
+            self._adopt(connection)
 
     def close(self) -> list[socket.socket]:
         """Close the sockets and return the connections in their queues: this worker may be the last owner."""

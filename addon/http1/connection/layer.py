@@ -51,6 +51,7 @@ class Http1Layer(Layer):
         out: list[commands.Command] = []
         self._clock = worker.clock
         self._out = out
+        self._pool = worker.pool
         self._deadlines = Deadlines(worker.clock(), limits.head_seconds)
         self._client = ClientConnection(context.client, sockets, limits, out)
         self._upstream = UpstreamLink(worker.pool, sockets, self._client)
@@ -85,6 +86,8 @@ class Http1Layer(Layer):
         out = self._out
         out.clear()
         if self._client.mode is Mode.CLOSED:
+            if isinstance(event, UpstreamOpened):
+                self._pool.close(event.connection, "aborted")
             return out
         self._deadlines.now = self._clock()
         try:

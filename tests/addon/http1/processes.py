@@ -154,6 +154,12 @@ class Worker:
         return int(re.search(r"VmHWM:\s+(\d+)", text)[1]) * 1024
 
     @property
+    def cpu_seconds(self) -> float:
+        """The CPU time that the process has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
     def files(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 

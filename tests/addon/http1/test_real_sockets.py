@@ -1,5 +1,6 @@
 """A worker process between real sockets."""
 
+import resource
 import signal
 import socket
 import struct
@@ -310,3 +311,22 @@ def test_connections_in_the_queue_are_served_when_the_listener_closes(upstream):
     assert [status(read_all(client)) for client in clients] == [200] * 20
     assert worker.process.wait(10) == 0
     worker.stop()
+
+
+def test_a_worker_without_descriptors_accepts_again_when_it_has_some(upstream):
+    """EMFILE leaves the connection in the queue: accepting at once again would spin."""
+    worker = Worker(upstream.address, LIMITS)
+    assert status(worker.ask(get("/"))) == 200
+    hard = resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE)[1]
+    resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, (worker.files + 1, hard))
+    clients = [worker.connect() for _ in range(4)]
+    time.sleep(0.2)
+    spent = worker.cpu_seconds
+    time.sleep(0.5)
+    assert worker.cpu_seconds - spent < 0.3
+    resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, (hard, hard))
+    for client in clients:
+        client.sendall(get("/"))
+        assert status(read_all(client)) == 200
+        client.close()
+    assert worker.stop()[0] == 0
