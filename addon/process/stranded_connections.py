@@ -26,9 +26,9 @@ class StrandedConnections:
             self._poll.register(number, select.POLLIN)
 
     async def watch(self) -> None:
-        """Accept connections from sockets that had any at two polls in a row, until cancelled."""
+        """Accept connections from sockets that had any at two polls in a row; returns at once without any."""
         waited: set[int] = set()
-        while True:
+        while self._listeners:
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
             waiting = {number for number, _ in self._poll.poll(0)}
             for number in waiting & waited:

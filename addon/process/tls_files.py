@@ -63,5 +63,5 @@ class Certificates:
         return found
 
 
-def _chain(path: Path) -> list[x509.Certificate]:
+def _chain(path: Path) -> "list[x509.Certificate]":
     return x509.load_pem_x509_certificates(path.read_bytes())

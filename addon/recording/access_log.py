@@ -41,6 +41,8 @@ class AccessLog:
         # Lines that the thread could not write, and how many of them the event loop has counted.
         self._lost = self._counted_lost = 0
         self._stopping = threading.Event()
+        # Set while the thread has something to do, so that it sleeps while there is no traffic.
+        self._has_work = threading.Event()
         self._wants_reopen = False
         self._is_failing = False
         self._file = -1
@@ -60,11 +62,13 @@ class AccessLog:
         """Write the queued lines, unless that takes too long."""
         if self._thread.is_alive():
             self._stopping.set()
+            self._has_work.set()
             self._thread.join(STOP_TIMEOUT_SECONDS)
 
     def reopen(self) -> None:
         """Reopen the file by its name, because it was rotated."""
         self._wants_reopen = True
+        self._has_work.set()
 
     def record(self, exchange: Exchange, snapshot: TokenSnapshot | None) -> None:
         """Queue the line of a finished exchange; called on the event loop."""
@@ -72,6 +76,8 @@ class AccessLog:
             return
         if len(self._entries) < QUEUE_LINES:
             self._entries.append(make_entry(exchange, snapshot))
+            if not self._has_work.is_set():
+                self._has_work.set()
         else:
             self._counters.add("log_dropped")
         if self._lost != self._counted_lost:
@@ -82,7 +88,10 @@ class AccessLog:
     def _run(self) -> None:
         is_last = False
         while not is_last:
-            is_last = self._stopping.wait(WRITE_SECONDS)
+            if self._has_work.wait(POLL_INTERVAL_SECONDS):
+                self._has_work.clear()
+                # Lines of this time are written together.
+                is_last = self._stopping.wait(WRITE_SECONDS)
             try:
                 self._reopen_if_needed()
                 for batch in self._batches():

@@ -2,6 +2,7 @@
 """gunicorn settings of the portal: `gunicorn -c ops/container/gunicorn.conf.py 'portal:create_app()'`."""
 
 import ctypes
+import gc
 import os
 import shutil
 import signal
@@ -52,6 +53,12 @@ def on_starting(server: Any) -> None:  # noqa: ARG001 - gunicorn calls it so
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder, mode=0o700)
+
+
+def when_ready(server: Any) -> None:  # noqa: ARG001 - gunicorn calls it so
+    """Keep what is loaded out of garbage collection, which would copy the memory that the workers share."""
+    gc.collect()
+    gc.freeze()
 
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it so
