@@ -16,8 +16,8 @@ from addon.admission.rate_limit_sync import RateLimitSync
 from addon.admission.rate_limits import RateLimiter
 from addon.admission.request_attributes import AttributeReader
 from addon.browser_access.endpoint import BrowserAccessEndpoint
+from addon.http1.clients.registry import Registry
 from addon.http1.connection.context import WorkerContext
-from addon.http1.connection.registry import Registry
 from addon.inspection.capture import InspectionCapture
 from addon.own_addresses.health import Health
 from addon.own_addresses.router import OwnAddresses

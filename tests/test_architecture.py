@@ -31,7 +31,6 @@ MOST_MODULES = 15
 LARGE_FOLDERS = {
     "models": "one module for each group of tables",
     "jobs": "one module for each subject of background work",
-    "addon/http1/connection": "one module for each part that the connection layer is composed of",
     "ops/doctor": "one module for each subject that the doctor examines",
     "tests/jobs": "one module for each module of jobs",
     "tests/abuse": "one module for each attack; docs/spec/invariants.md lists them",

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from addon.admission.refusals import refuse, token_refusal
 from addon.admission.token_admission import TokenAdmission
-from addon.http1.connection.registry import Registry
+from addon.http1.clients.registry import Registry
 from addon.http1.decisions import Refuse
 from addon.token_cache.database import DatabaseUnavailable, TokenDatabase
 from addon.token_cache.memory_tier import MemoryTier

@@ -13,11 +13,11 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer, NextLayer
 from mitmproxy.proxy.layers.tls import ClientTLSLayer
 
-from addon.http1.connection.closed_clients import ClosedClientDetector
+from addon.http1.clients.closed_clients import ClosedClientDetector
+from addon.http1.clients.handler_sockets import ClosingTransports, HandlerSockets
 from addon.http1.connection.context import WorkerContext
-from addon.http1.connection.events import ClientClosed, ConnectionSockets
-from addon.http1.connection.handler_sockets import ClosingTransports, HandlerSockets
 from addon.http1.connection.layer import Http1Layer
+from addon.http1.events import ClientClosed, ConnectionSockets
 from addon.http1.observe.mitmproxy_observer import FlowObserver, is_observed
 from addon.http1.policy_interface import Activation, Question
 from models.addresses import is_in

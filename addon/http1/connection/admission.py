@@ -3,12 +3,12 @@
 from mitmproxy.proxy import commands
 from mitmproxy.proxy.layer import Layer
 
-from addon.http1.connection.events import ActivateHook, AdmitSlowHook
 from addon.http1.connection.exchange_state import ExchangeError, ExchangeState, Phase
 from addon.http1.connection.lifecycle import INTERNAL, Lifecycle
 from addon.http1.connection.parts import ConnectionParts
 from addon.http1.connection.relay import Relay
 from addon.http1.decisions import Admit, Decision, Defer, Local, Refuse
+from addon.http1.events import ActivateHook, AdmitSlowHook
 from addon.http1.messages.body_framing import BodyReader
 from addon.http1.messages.forwarding import mask_target
 from addon.http1.policy_interface import Activation, Question

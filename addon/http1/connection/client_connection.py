@@ -5,7 +5,7 @@ from enum import Enum, auto
 from mitmproxy.connection import Client, ConnectionState
 from mitmproxy.proxy import commands
 
-from addon.http1.connection.events import Sockets
+from addon.http1.events import Sockets
 from addon.http1.limits import Limits
 from addon.http1.messages.receive_buffer import ReceiveBuffer
 

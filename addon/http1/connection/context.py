@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from addon.http1.connection.registry import Registry
+from addon.http1.clients.registry import Registry
 from addon.http1.limits import Limits
 from addon.http1.messages.forwarding import Rules
 from addon.http1.messages.header_cache import HeaderCache, ResponseHeaderCache

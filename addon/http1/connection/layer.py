@@ -14,7 +14,16 @@ from addon.http1.connection.admission import Admission
 from addon.http1.connection.client_connection import ClientConnection, Mode
 from addon.http1.connection.context import WorkerContext
 from addon.http1.connection.deadlines import Deadlines
-from addon.http1.connection.events import (
+from addon.http1.connection.exchange_machine import ExchangeMachine
+from addon.http1.connection.exchange_state import ExchangeError
+from addon.http1.connection.lifecycle import Lifecycle
+from addon.http1.connection.parts import ConnectionParts
+from addon.http1.connection.relay import Relay
+from addon.http1.connection.request_reader import RequestReader
+from addon.http1.connection.upstream_link import UpstreamLink
+from addon.http1.connection.websocket import WebSocketTunnel
+from addon.http1.decisions import Peer
+from addon.http1.events import (
     Abort,
     ClientClosed,
     Drain,
@@ -26,15 +35,6 @@ from addon.http1.connection.events import (
     UpstreamOpened,
     UpstreamProgressed,
 )
-from addon.http1.connection.exchange_machine import ExchangeMachine
-from addon.http1.connection.exchange_state import ExchangeError
-from addon.http1.connection.lifecycle import Lifecycle
-from addon.http1.connection.parts import ConnectionParts
-from addon.http1.connection.relay import Relay
-from addon.http1.connection.request_reader import RequestReader
-from addon.http1.connection.upstream_link import UpstreamLink
-from addon.http1.connection.websocket import WebSocketTunnel
-from addon.http1.decisions import Peer
 from models.addresses import canonical
 
 logger = logging.getLogger(__name__)

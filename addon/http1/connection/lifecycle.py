@@ -4,10 +4,10 @@ import logging
 import math
 import secrets
 
+from addon.http1.clients.registry import RegisteredLayer
 from addon.http1.connection.client_connection import Mode
 from addon.http1.connection.exchange_state import ExchangeError, ExchangeState, Phase
 from addon.http1.connection.parts import ConnectionParts
-from addon.http1.connection.registry import RegisteredLayer
 from addon.http1.decisions import Local, Refuse
 from addon.http1.exchange import Exchange
 from addon.http1.observe.recording import begin_recordings

@@ -1,7 +1,7 @@
 """The exchange's hold on an upstream connection: taken from the pool, given back or closed."""
 
 from addon.http1.connection.client_connection import ClientConnection
-from addon.http1.connection.events import (
+from addon.http1.events import (
     Sockets,
     UpstreamData,
     UpstreamEnded,

@@ -11,9 +11,9 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 
 from addon.http1.connection.context import WorkerContext
-from addon.http1.connection.events import Abort, ActivateHook, AdmitSlowHook, ClientClosed, Drain, Tick
 from addon.http1.connection.layer import Http1Layer
 from addon.http1.decisions import Admit, Decision, Defer, Peer, Refuse
+from addon.http1.events import Abort, ActivateHook, AdmitSlowHook, ClientClosed, Drain, Tick
 from addon.http1.exchange import Exchange
 from addon.http1.limits import Limits
 from addon.http1.messages.forwarding import Rules

@@ -9,8 +9,8 @@ from typing import Protocol
 from mitmproxy.connection import Client
 from mitmproxy.proxy.events import Event
 
-from addon.http1.connection.events import Abort, Drain, Tick
 from addon.http1.decisions import Refuse
+from addon.http1.events import Abort, Drain, Tick
 from models.addresses import customer_network
 
 logger = logging.getLogger(__name__)

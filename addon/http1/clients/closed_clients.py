@@ -7,7 +7,7 @@ its slot until a deadline ends it.
 
 import select
 
-from addon.http1.connection.events import ConnectionSockets
+from addon.http1.events import ConnectionSockets
 
 _LOST = select.EPOLLHUP | select.EPOLLERR
 
