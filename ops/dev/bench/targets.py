@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.bootstrap import REPOSITORY
-from ops.dev.bench import nginx_upstream
 from ops.dev.bench.memory import process_tree
+from ops.dev.bench.nginx import upstream as nginx_upstream
 from ops.launcher import readiness
 from ops.processes.child import Child
 from ops.processes.ports import LOOPBACK, free_port
