@@ -11,7 +11,7 @@ import pytest
 
 from ops.console import Failure
 from ops.dev.bench import __main__ as bench
-from ops.dev.bench import load_clients, memory, report, wrk
+from ops.dev.bench import comparison, load_clients, memory, report, wrk
 from ops.dev.bench.sizes import TINY
 from ops.dev.bench.targets import program
 from ops.processes.child import MARK
@@ -84,7 +84,7 @@ def test_targets_are_compared_with_one_worker_at_32_connections() -> None:
         row("mitmdump", 450),
         row("layer without policy", 7000),
     ]
-    found = {bar["bar"]: (bar["measured"], bar["met"]) for bar in report.compare_with_targets(results(loads=rows))}
+    found = {bar["bar"]: (bar["measured"], bar["met"]) for bar in comparison.compare_with_targets(results(loads=rows))}
     assert found == {
         "one worker, times mitmdump": ("11.1", True),
         "p95 at 32 connections": ("12.0 ms", True),
@@ -95,13 +95,13 @@ def test_targets_are_compared_with_one_worker_at_32_connections() -> None:
 def test_memory_errors_and_idle_connections_have_targets() -> None:
     steady = {"rate": 1000, "p95": 51.0, "errors": 1, "growth_mib": 2.0}
     transfer = {"target": "zenzefi, 64 tokens", "direction": "download", "growth_mib": 40.0}
-    found = report.compare_with_targets(results(transfers=[transfer], steady=steady, idle={"kib_each": 35.0}))
+    found = comparison.compare_with_targets(results(transfers=[transfer], steady=steady, idle={"kib_each": 35.0}))
     assert [bar["met"] for bar in found] == [False, False, False, True, True]
 
 
 def test_revocation_latency_is_judged_by_its_median_and_maximum() -> None:
     row = {"revokes": 60, "loaded": True, "workers": 2, "p50": 30.0, "p95": 90.0, "highest": 1200.0}
-    found = report.compare_with_targets(results(revokes=row))
+    found = comparison.compare_with_targets(results(revokes=row))
     assert [(bar["measured"], bar["met"]) for bar in found] == [("30.0 ms", True), ("1200.0 ms", False)]
     assert "60 revocations under full load, until effective at every worker" in report.text(results(revokes=row))
 
