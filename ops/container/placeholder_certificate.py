@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -31,7 +32,7 @@ def placeholder(folder: Path, hosts: Sequence[str], *, owner: int = NGINX) -> No
         .serial_number(x509.random_serial_number())
         .not_valid_before(clock.now() - timedelta(minutes=5))
         .not_valid_after(clock.now() + timedelta(days=DAYS))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False)
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(
@@ -44,3 +45,10 @@ def placeholder(folder: Path, hosts: Sequence[str], *, owner: int = NGINX) -> No
             output.write(content)
         os.chown(fresh, owner, owner)
         fresh.replace(file)
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)

@@ -2,9 +2,11 @@
 
 import ssl
 import stat
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from redis import Redis
 
 from ops.bootstrap import REPOSITORY
@@ -48,3 +50,13 @@ def test_the_placeholder_certificate_is_created_once_with_a_private_key(tmp_path
     before = key.read_bytes()
     placeholder_certificate.placeholder(tmp_path, ["a.example"])
     assert key.read_bytes() == before
+
+
+def test_an_ip_address_in_the_placeholder_certificate_can_be_verified(tmp_path: Path) -> None:
+    """RFC 9110, 4.3.5: an address is matched against iPAddress entries only, never against dNSName."""
+    owner = Path.home().stat().st_uid
+    placeholder_certificate.placeholder(tmp_path, ["a.example", "127.0.0.1"], owner=owner)
+    certificate = x509.load_pem_x509_certificate((tmp_path / "fullchain.pem").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["a.example"]
+    assert names.get_values_for_type(x509.IPAddress) == [ip_address("127.0.0.1")]
