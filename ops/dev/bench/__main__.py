@@ -19,6 +19,7 @@ from ops.console import Failure, print_error, print_line
 from ops.dev.bench import idle_platform, inspection, measure, report, revocation_latency
 from ops.dev.bench.environment import start_environment
 from ops.dev.bench.money import run as money
+from ops.dev.bench.nginx import lua
 from ops.dev.bench.sizes import FULL, QUICK, Sizes
 from ops.dev.bench.targets import program
 
@@ -64,6 +65,8 @@ def run(sizes: Sizes) -> dict[str, Any]:
     missing = [] if tool else ["wrk is not installed: small replies were not measured (apt install wrk)."]
     if program("nginx") is None:
         missing.append("nginx is not installed: the upstream is a slower asyncio server (apt install nginx).")
+    if not_measured := lua.missing(program("nginx")):
+        missing.append(not_measured)
     machine = _machine()
     print_line("Measuring the proxy")
     with start_environment(sizes) as environment:
@@ -113,8 +116,8 @@ def _measure_one(options: argparse.Namespace) -> int:
 
 
 def _affordable(sizes: Sizes) -> Sizes:
-    """Limit the idle connections to the open files that are allowed; a worker needs two for each connection."""
-    most = max((os.sysconf("SC_OPEN_MAX") - SPARE_FILES) // 2, 10)
+    """Limit the idle connections to the open files that are allowed to a worker, and to this process."""
+    most = max(os.sysconf("SC_OPEN_MAX") - SPARE_FILES, 10)
     return replace(sizes, idle_connections=min(sizes.idle_connections, most))
 
 
@@ -132,8 +135,9 @@ def _machine() -> dict[str, Any]:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="./zenzefi bench", description="Measure the proxy beside stock mitmproxy.")
-    parser.add_argument("--quick", action="store_true", help="about a minute instead of nine; less precise")
+    description = "Measure the proxy beside mitmproxy and nginx."
+    parser = argparse.ArgumentParser(prog="./zenzefi bench", description=description)
+    parser.add_argument("--quick", action="store_true", help="about a minute instead of ten; less precise")
     parser.add_argument(
         "--money", action="store_true", help="measure purchases, payment callbacks and ledger verification instead"
     )

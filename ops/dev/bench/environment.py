@@ -18,6 +18,7 @@ from ops.dev.bench.targets import Target, TargetFactory
 from ops.launcher.installation import SECRETS
 from ops.processes import stale
 from ops.processes.child import MARK, Child
+from ops.processes.ports import LOOPBACK
 from ops.processes.secret_files import random_key
 from ops.servers import PostgresServer, RedisServer
 
@@ -27,15 +28,6 @@ LOG_LINES = 12
 # Settings in the caller's environment belong to a real installation and must not affect the benchmark.
 FOREIGN = ("ZENZEFI_", "DATABASE_URL", "REDIS_URL", "PG")
 UNLIMITED = "1000000000"
-
-
-@dataclass(frozen=True)
-class Environment:
-    """The running targets, the upstream first; the workers' variables; and access tokens that may be revoked."""
-
-    targets: list[Target]
-    variables: dict[str, str]
-    spares: list[str]
 
 
 @dataclass(frozen=True)
@@ -51,6 +43,20 @@ class Servers:
         """Start a process that is stopped with the run."""
         self.children.append(child)
         child.spawn()
+
+    def wait_ready(self) -> None:
+        """Wait until all processes are ready."""
+        for child in self.children:
+            wait(child)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The running targets, the upstream first; the workers' variables; and access tokens that may be revoked."""
+
+    targets: list[Target]
+    variables: dict[str, str]
+    spares: list[str]
 
 
 @contextlib.contextmanager
@@ -116,11 +122,12 @@ def _start_targets(servers: Servers, sizes: Sizes) -> Environment:
     with Step("Upstream, gateways and workers"):
         make = TargetFactory(folder, environment, servers.start, tokens, demo)
         upstream = make.upstream(sizes.transfer_bytes)
-        targets = [upstream, make.mitmdump(upstream.port)]
+        targets = [upstream, make.mitmdump(f"http://{LOOPBACK}:{upstream.port}")]
+        lua_gateway = make.nginx_lua(upstream.port)
+        targets += [lua_gateway] if lua_gateway else []
         for workers in (1, 2):
             targets += [make.layer(upstream.port, workers), *make.zenzefi(upstream.port, workers)]
-        for child in servers.children:
-            wait(child)
+        servers.wait_ready()
     return Environment(targets, environment, bought[TOKENS:])
 
 

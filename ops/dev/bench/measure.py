@@ -100,7 +100,7 @@ def steady(target: Target, sizes: Sizes) -> dict[str, Any]:
 
 
 def idle(target: Target, sizes: Sizes) -> dict[str, Any]:
-    """Measure the memory of idle connections, each with its kept upstream connection."""
+    """Measure the memory that idle client connections add to the workers."""
     with Step(f"{sizes.idle_connections} idle connections"):
         before = memory.resident(target.pids())
         if not before:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ops.bootstrap import REPOSITORY
 from ops.dev.bench.memory import process_tree
+from ops.dev.bench.nginx import configuration, lua
 from ops.dev.bench.nginx import upstream as nginx_upstream
 from ops.launcher import readiness
 from ops.processes.child import Child
@@ -46,35 +47,44 @@ class TargetFactory:
     def upstream(self, size: int) -> Target:
         """Return the upstream: nginx if installed, otherwise a small asyncio server."""
         sink, port, found = free_port(), free_port(), program("nginx")
-        own = self._python("upstream", "ops.dev.bench.upstream", "--port", str(sink), "--bytes", str(size), port=sink)
+        command = ["ops.dev.bench.upstream", "--port", str(sink), "--bytes", str(size)]
+        own = self.python("upstream", *command, port=sink)
         self.start(own)
         if found is None:
             return Target("upstream alone (asyncio)", 1, sink, lambda: [own.pid], self.tokens)
         big = self.folder / "big"
         with big.open("wb") as file:
             file.truncate(size)
-        home = self.folder / "upstream-nginx"
-        home.mkdir()
-        written = nginx_upstream.write(home, port, sink, big)
-        child = self._child("upstream-nginx", [found, "-e", str(home / "error.log"), "-c", str(written)], port)
-        self.start(child)
+        home = self.private_folder("upstream-nginx")
+        child = self.nginx(found, nginx_upstream.write(home, port, sink, big), port)
         return Target("upstream alone (nginx)", 1, port, lambda: process_tree(child.pid), self.tokens)
 
-    def mitmdump(self, upstream: int) -> Target:
+    def mitmdump(self, upstream: str, *options: str) -> Target:
         """Return stock mitmproxy in reverse mode, without log, streaming large bodies."""
         port = free_port()
-        command = [str(BESIDE_PYTHON / "mitmdump"), "--mode", f"reverse:http://{LOOPBACK}:{upstream}", "--quiet"]
+        command = [str(BESIDE_PYTHON / "mitmdump"), "--mode", f"reverse:{upstream}", "--quiet"]
         command += ["--listen-host", LOOPBACK, "--listen-port", str(port)]
-        command += ["--set", "stream_large_bodies=1m", "--set", f"confdir={self.folder / 'mitmproxy'}"]
-        child = self._child("mitmdump", command, port)
+        for option in ("stream_large_bodies=1m", f"confdir={self.folder / 'mitmproxy'}", *options):
+            command += ["--set", option]
+        child = self.child(f"mitmdump-{port}", command, port)
         self.start(child)
         return Target("mitmdump", 1, port, lambda: [child.pid], self.tokens)
+
+    def nginx_lua(self, upstream: int) -> Target | None:
+        """Return nginx with a token check in Lua; None when nginx or a part of it is not installed."""
+        found = program("nginx")
+        if found is None or lua.missing(found):
+            return None
+        lua.store_tokens(self.environment["REDIS_URL"], self.tokens.read_text(encoding="utf-8").split())
+        port, home = free_port(), self.private_folder("lua-nginx")
+        child = self.nginx(found, lua.write(home, port, upstream, self.environment["REDIS_URL"]), port)
+        return Target(lua.NAME, 1, port, lambda: process_tree(child.pid), self.tokens, is_compared=False)
 
     def layer(self, upstream: int, workers: int) -> Target:
         """Return the platform's HTTP layer without admission policy."""
         port = free_port()
         children = [
-            self._python(
+            self.python(
                 f"layer-{workers}-{number}", "ops.dev.bench.bare_worker",
                 "--port", str(port), "--upstream", str(upstream),
                 port=port,
@@ -87,32 +97,43 @@ class TargetFactory:
 
     def zenzefi(self, upstream: int, workers: int) -> list[Target]:
         """Return the proxy with its supervisor, twice: for all tokens and for the demo token alone."""
-        port, file = free_port(), self.folder / f"workers-{workers}.json"
-        more = {
-            "ZENZEFI_UPSTREAM__URL": f"http://{LOOPBACK}:{upstream}",
-            "ZENZEFI_PROXY__PORT": str(port),
-            "ZENZEFI_PROXY__WORKERS": str(workers),
-            # All load comes from one address here.
-            "ZENZEFI_PROXY__CONNECTIONS_PER_ADDRESS": "0",
-            "ZENZEFI_PROXY__ACCESS_LOG": str(self.folder / f"access-{workers}.log"),
-            "ZENZEFI_WORKERS_FILE": str(file),
-        }
-        child = self._python(f"zenzefi-{workers}", "addon.supervisor", port=port, more=more)
-        child.ready = lambda pid: bool(readiness.proxy_workers(file, pid))
-        self.start(child)
-
-        def pids() -> list[int]:
-            return readiness.proxy_workers(file, child.pid)
-
+        port, pids = self.gateway(workers, {"ZENZEFI_UPSTREAM__URL": f"http://{LOOPBACK}:{upstream}"})
         return [
             Target("zenzefi, 64 tokens", workers, port, pids, self.tokens),
             Target("zenzefi, demo token", workers, port, pids, self.demo, is_compared=False),
         ]
 
-    def _python(self, name: str, *command: str, port: int, more: Mapping[str, str] | None = None) -> Child:
-        return self._child(name, [sys.executable, "-P", "-m", *command], port, more)
+    def gateway(self, workers: int, settings: Mapping[str, str]) -> tuple[int, Callable[[], list[int]]]:
+        """Start the proxy with its supervisor; returns its port, and a function that returns its workers' ids."""
+        port = free_port()
+        file = self.folder / f"workers-{port}.json"
+        more = {
+            **settings,
+            "ZENZEFI_PROXY__PORT": str(port),
+            "ZENZEFI_PROXY__WORKERS": str(workers),
+            # All load comes from one address here.
+            "ZENZEFI_PROXY__CONNECTIONS_PER_ADDRESS": "0",
+            "ZENZEFI_PROXY__ACCESS_LOG": str(self.folder / f"access-{port}.log"),
+            "ZENZEFI_WORKERS_FILE": str(file),
+        }
+        child = self.python(f"zenzefi-{port}", "addon.supervisor", port=port, more=more)
+        child.ready = lambda pid: bool(readiness.proxy_workers(file, pid))
+        self.start(child)
 
-    def _child(self, name: str, command: list[str], port: int, more: Mapping[str, str] | None = None) -> Child:
+        return port, lambda: readiness.proxy_workers(file, child.pid)
+
+    def nginx(self, executable: str, written: Path, port: int) -> Child:
+        """Start nginx with a configuration that is in a folder of its own."""
+        child = self.child(written.parent.name, configuration.command(executable, written), port)
+        self.start(child)
+        return child
+
+    def python(self, name: str, *command: str, port: int, more: Mapping[str, str] | None = None) -> Child:
+        """Return a process that runs a module and listens on a port; it is not started."""
+        return self.child(name, [sys.executable, "-P", "-m", *command], port, more)
+
+    def child(self, name: str, command: list[str], port: int, more: Mapping[str, str] | None = None) -> Child:
+        """Return a process that listens on a port; it is not started."""
         return Child(
             name=name,
             command=command,
@@ -121,3 +142,9 @@ class TargetFactory:
             ready=lambda _: readiness.listens(LOOPBACK, port),
             working_folder=REPOSITORY,
         )
+
+    def private_folder(self, name: str) -> Path:
+        """Create a folder for one process's files; configurations may contain passwords."""
+        folder = self.folder / name
+        folder.mkdir(mode=0o700)
+        return folder

@@ -12,6 +12,7 @@ import pytest
 from ops.console import Failure
 from ops.dev.bench import __main__ as bench
 from ops.dev.bench import comparison, load_clients, memory, report, wrk
+from ops.dev.bench.nginx import lua
 from ops.dev.bench.sizes import TINY
 from ops.dev.bench.targets import program
 from ops.processes.child import MARK
@@ -83,11 +84,18 @@ def test_targets_are_compared_with_one_worker_at_32_connections() -> None:
         row("zenzefi, 64 tokens", 90000, workers=2),
         row("mitmdump", 450),
         row("layer without policy", 7000),
+        row("nginx + Lua + Redis", 10000),
+        row("zenzefi, 64 tokens", 5000) | {"connections": 256, "p99": 130.0},
+        row("zenzefi, 64 tokens", 900) | {"keep": False},
+        row("nginx + Lua + Redis", 1500) | {"keep": False},
     ]
     found = {bar["bar"]: (bar["measured"], bar["met"]) for bar in comparison.compare_with_targets(results(loads=rows))}
     assert found == {
-        "one worker, times mitmdump": ("11.1", True),
+        "one worker, times mitmdump": ("11.1", False),
+        "one worker, times nginx + Lua + Redis": ("0.50", False),
+        "connection for each request, times nginx + Lua + Redis": ("0.60", True),
         "p95 at 32 connections": ("12.0 ms", True),
+        "p99 at 256 connections": ("130.0 ms", False),
         "cost of the policy": ("29 %", True),
     }
 
@@ -95,7 +103,7 @@ def test_targets_are_compared_with_one_worker_at_32_connections() -> None:
 def test_memory_errors_and_idle_connections_have_targets() -> None:
     steady = {"rate": 1000, "p95": 51.0, "errors": 1, "growth_mib": 2.0}
     transfer = {"target": "zenzefi, 64 tokens", "direction": "download", "growth_mib": 40.0}
-    found = comparison.compare_with_targets(results(transfers=[transfer], steady=steady, idle={"kib_each": 35.0}))
+    found = comparison.compare_with_targets(results(transfers=[transfer], steady=steady, idle={"kib_each": 15.0}))
     assert [bar["met"] for bar in found] == [False, False, False, True, True]
 
 
@@ -153,6 +161,17 @@ def left() -> list[str]:
     return found
 
 
+def test_parts_of_the_gateway_in_lua_that_are_not_installed_are_named(tmp_path: Path) -> None:
+    module, library = tmp_path / "ngx_http_lua_module.so", tmp_path / "resty" / "redis.lua"
+    assert "nginx, its Lua module, the Redis library for Lua" in str(lua.missing(None, [module], tmp_path))
+    module.touch()
+    assert "not installed: the Redis library for Lua (" in str(lua.missing("/usr/sbin/nginx", [module], tmp_path))
+    library.parent.mkdir()
+    library.touch()
+    assert lua.missing("/usr/sbin/nginx", [module], tmp_path) is None
+    assert lua.redis_library(tmp_path) == "resty.redis"
+
+
 def check_what_needs_no_tool(found: dict[str, Any]) -> None:
     assert {row["direction"] for row in found["transfers"] if row["target"] == "zenzefi, 64 tokens"} == {
         "download",
@@ -172,6 +191,8 @@ def test_a_tiny_run_measures_everything_and_leaves_nothing_behind() -> None:
     check_what_needs_no_tool(found)
     assert set(left()) <= before
     names = {"mitmdump", "layer without policy", "zenzefi, 64 tokens", "zenzefi, demo token"}
+    if lua.missing(program("nginx")) is None:
+        names.add(lua.NAME)
     if program("wrk"):
         assert names <= {row["target"] for row in found["loads"]}
         ours = [row for row in found["loads"] if row["target"].startswith("zenzefi")]
@@ -188,6 +209,6 @@ def test_a_missing_tool_is_reported_and_the_rest_is_measured(monkeypatch: pytest
 
     check_what_needs_no_tool(found)
     assert set(left()) <= before
-    assert [sentence.split()[0] for sentence in found["missing"]] == ["wrk", "nginx"]
+    assert [sentence.split()[0] for sentence in found["missing"]] == ["wrk", "nginx", "nginx"]
     assert found["loads"] == []
     assert {row["target"] for row in found["transfers"]} >= {"upstream alone (asyncio)", "zenzefi, 64 tokens"}
