@@ -22,6 +22,7 @@ from ops.dev.bench.money import run as money
 from ops.dev.bench.nginx import lua
 from ops.dev.bench.sizes import FULL, QUICK, Sizes
 from ops.dev.bench.targets import program
+from ops.dev.bench.tls_upstream import measure as tls_upstream
 
 SPARE_FILES = 1000  # descriptors that a process needs besides idle connections
 
@@ -82,10 +83,12 @@ def run(sizes: Sizes) -> dict[str, Any]:
             "idle": measure.idle(one, _affordable(sizes)),
             "loads": measure.loads(targets, sizes, tool) if tool else [],
             "transfers": measure.transfers(targets, sizes),
-            "revokes": revocation_latency.measure(two, environment.variables, environment.spares, tool),
+            "revokes": revocation_latency.measure(two, environment.make.environment, environment.spares, tool),
             # The upstream alone, briefly: the latency of this machine and the client.
             "steady_alone": measure.steady(targets[0], replace(sizes, steady_seconds=min(sizes.steady_seconds, 10.0))),
             "steady": measure.steady(two, sizes),
+            # Last, since it starts more processes.
+            "tls": tls_upstream.measure(environment, sizes),
         }
 
 

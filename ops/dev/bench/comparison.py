@@ -15,12 +15,14 @@ TIMES_MITMDUMP, TIMES_LUA, TIMES_LUA_NEW_CONNECTIONS = 12.0, 0.6, 0.5
 POLICY_PERCENT, P95_MS, P99_MANY_MS, STEADY_P95_MS = 35.0, 20.0, 120.0, 50.0
 GROWTH_MIB, STEADY_GROWTH_MIB, IDLE_KIB = 32.0, 16.0, 20.0
 REVOKE_MS, REVOKE_MEDIAN_MS = 1000.0, 100.0
+FAR_MS, TIMES_NGINX_FAR, NGINX_NEAR_MS = 20, 1.5, 3.0
 
 
 def compare_with_targets(results: Results) -> list[Judged]:
     """Compare the results with the targets; rows that were not measured are left out."""
     return [
         *_loads(results),
+        *_tls(results.get("tls", ())),
         *_transfers(results["transfers"]),
         *_revocations(results.get("revokes")),
         *_steady(results.get("steady")),
@@ -73,6 +75,31 @@ def _load(results: Results, target: str, connections: int = CONNECTIONS, *, keep
         if row["target"] == target and row["keep"] == keep and row["connections"] == connections
     ]
     return min(rows, key=lambda row: row["workers"], default=None)
+
+
+def _tls(rows: list[Row]) -> Iterator[Judged]:
+    """Compare the medians of the gateway and nginx, if there were responses from both."""
+    medians = {(row["target"], row["delay_ms"]): row["p50"] for row in rows if row["errors"] < row["offered"]}
+
+    def pair(delay: int) -> tuple[float, float] | None:
+        ours, nginx = medians.get(("zenzefi", delay)), medians.get(("nginx", delay))
+        return (ours, nginx) if ours and nginx else None
+
+    if near := pair(0):
+        more = near[0] - near[1]
+        wanted = f"at most {NGINX_NEAR_MS:g} ms above nginx"
+        yield _judged(
+            "connection for each request over TLS, at no distance", wanted, f"{more:.1f} ms", met=more <= NGINX_NEAR_MS
+        )
+    if far := pair(FAR_MS):
+        times = far[0] / far[1]
+        wanted = f"at most {TIMES_NGINX_FAR:g} times nginx"
+        yield _judged(
+            f"connection for each request over TLS, {FAR_MS} ms away",
+            wanted,
+            f"{times:.2f}",
+            met=times <= TIMES_NGINX_FAR,
+        )
 
 
 def _transfers(rows: list[Row]) -> Iterator[Judged]:

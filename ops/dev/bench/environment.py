@@ -15,6 +15,7 @@ from ops.console import Failure, Step
 from ops.dev import sample_buyers
 from ops.dev.bench.sizes import Sizes
 from ops.dev.bench.targets import Target, TargetFactory
+from ops.dev.bench.tls_upstream.endpoint import TlsEndpoint
 from ops.launcher.installation import SECRETS
 from ops.processes import stale
 from ops.processes.child import MARK, Child
@@ -52,11 +53,13 @@ class Servers:
 
 @dataclass(frozen=True)
 class Environment:
-    """The running targets, the upstream first; the workers' variables; and access tokens that may be revoked."""
+    """The running targets, the upstream first, and what more of them are made with."""
 
     targets: list[Target]
-    variables: dict[str, str]
-    spares: list[str]
+    servers: Servers
+    make: TargetFactory
+    tls: TlsEndpoint  # of the upstream
+    spares: list[str]  # access tokens that may be revoked
 
 
 @contextlib.contextmanager
@@ -121,14 +124,15 @@ def _start_targets(servers: Servers, sizes: Sizes) -> Environment:
         _write(tokens, bought[:TOKENS])
     with Step("Upstream, gateways and workers"):
         make = TargetFactory(folder, environment, servers.start, tokens, demo)
-        upstream = make.upstream(sizes.transfer_bytes)
+        tls = TlsEndpoint.create(folder / "tls")
+        upstream = make.upstream(sizes.transfer_bytes, tls)
         targets = [upstream, make.mitmdump(f"http://{LOOPBACK}:{upstream.port}")]
         lua_gateway = make.nginx_lua(upstream.port)
         targets += [lua_gateway] if lua_gateway else []
         for workers in (1, 2):
             targets += [make.layer(upstream.port, workers), *make.zenzefi(upstream.port, workers)]
         servers.wait_ready()
-    return Environment(targets, environment, bought[TOKENS:])
+    return Environment(targets, servers, make, tls, bought[TOKENS:])
 
 
 def buy_tokens(environment: Mapping[str, str], count: int) -> list[str]:

@@ -17,6 +17,7 @@ def text(results: Results, before: Results | None = None) -> str:
         *_steady([results[key] for key in ("steady_alone", "steady") if key in results]),
         *_revokes(results.get("revokes")),
         *_idle(results.get("idle")),
+        *_tls(results.get("tls", ())),
         *_targets(compare_with_targets(results)),
     ]
     return "\n".join(parts).rstrip() + "\n"
@@ -81,6 +82,24 @@ def _idle(row: Row | None) -> Iterable[str]:
     if row is None:
         return []
     return [*table(["idle connections", "KiB each"], [[str(row["connections"]), f"{row['kib_each']:.1f}"]]), ""]
+
+
+def _tls(rows: Sequence[Row]) -> Iterable[str]:
+    if not rows:
+        return []
+    head = ["a connection for each request, TLS upstream", "one-way ms", "requests", "p50 ms", "p95 ms", "errors"]
+    lines = [
+        [
+            row["target"],
+            str(row["delay_ms"]),
+            str(row["offered"]),
+            f"{row['p50']:.2f}",
+            f"{row['p95']:.2f}",
+            str(row["errors"]),
+        ]
+        for row in rows
+    ]
+    return [*table(head, lines), ""]
 
 
 def _revokes(row: Row | None) -> Iterable[str]:

@@ -10,6 +10,7 @@ from ops.bootstrap import REPOSITORY
 from ops.dev.bench.memory import process_tree
 from ops.dev.bench.nginx import configuration, lua
 from ops.dev.bench.nginx import upstream as nginx_upstream
+from ops.dev.bench.tls_upstream.endpoint import TlsEndpoint
 from ops.launcher import readiness
 from ops.processes.child import Child
 from ops.processes.ports import LOOPBACK, free_port
@@ -44,10 +45,12 @@ class TargetFactory:
     tokens: Path
     demo: Path
 
-    def upstream(self, size: int) -> Target:
-        """Return the upstream: nginx if installed, otherwise a small asyncio server."""
+    def upstream(self, size: int, tls: TlsEndpoint | None = None) -> Target:
+        """Return the upstream, if wanted also with TLS: nginx if installed, otherwise a small asyncio server."""
         sink, port, found = free_port(), free_port(), program("nginx")
         command = ["ops.dev.bench.upstream", "--port", str(sink), "--bytes", str(size)]
+        if tls is not None and found is None:
+            command += ["--tls-port", str(tls.port), "--certificate", str(tls.certificate), "--key", str(tls.key)]
         own = self.python("upstream", *command, port=sink)
         self.start(own)
         if found is None:
@@ -56,7 +59,7 @@ class TargetFactory:
         with big.open("wb") as file:
             file.truncate(size)
         home = self.private_folder("upstream-nginx")
-        child = self.nginx(found, nginx_upstream.write(home, port, sink, big), port)
+        child = self.nginx(found, nginx_upstream.write(home, port, sink, big, tls), port)
         return Target("upstream alone (nginx)", 1, port, lambda: process_tree(child.pid), self.tokens)
 
     def mitmdump(self, upstream: str, *options: str) -> Target:

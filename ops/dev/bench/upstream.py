@@ -7,6 +7,7 @@ Content-Length or no body: parsing more would measure this server and not the pr
 import argparse
 import asyncio
 import re
+import ssl
 
 from ops.processes.ports import LOOPBACK
 
@@ -82,8 +83,13 @@ class Upstream(asyncio.Protocol):
         self._owed, self._transport = 0, None
 
 
-async def _serve(port: int, big: int) -> None:
-    server = await asyncio.get_running_loop().create_server(lambda: Upstream(big), LOOPBACK, port, backlog=1024)
+async def _serve(options: argparse.Namespace) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Upstream(options.bytes), LOOPBACK, options.port, backlog=1024)
+    if options.tls_port:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(options.certificate, options.key)
+        await loop.create_server(lambda: Upstream(options.bytes), LOOPBACK, options.tls_port, ssl=context)
     await server.serve_forever()
 
 
@@ -91,5 +97,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--bytes", type=int, required=True)
-    options = parser.parse_args()
-    asyncio.run(_serve(options.port, options.bytes))
+    parser.add_argument("--tls-port", type=int)
+    parser.add_argument("--certificate")
+    parser.add_argument("--key")
+    asyncio.run(_serve(parser.parse_args()))

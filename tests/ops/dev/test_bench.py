@@ -161,6 +161,25 @@ def left() -> list[str]:
     return found
 
 
+def tls_row(target: str, delay: int, p50: float, *, errors: int = 0) -> dict[str, Any]:
+    return {"target": target, "delay_ms": delay, "offered": 20, "errors": errors, "p50": p50, "p95": 2 * p50}
+
+
+def test_a_tls_upstream_is_judged_beside_nginx_at_each_distance() -> None:
+    near = [tls_row("nginx", 0, 1.0), tls_row("zenzefi", 0, 3.9)]
+    rows = [*near, tls_row("nginx", 20, 41.0), tls_row("zenzefi", 20, 82.0)]
+    found = comparison.compare_with_targets(results(tls=rows))
+    assert [(bar["measured"], bar["met"]) for bar in found] == [("2.9 ms", True), ("2.00", False)]
+    said = report.text(results(tls=rows))
+    assert "TLS upstream" in said
+    assert "82.00" in said
+
+
+def test_a_tls_upstream_without_nginx_or_without_responses_is_not_judged() -> None:
+    rows = [tls_row("zenzefi", 0, 3.9), tls_row("nginx", 20, 0.0, errors=20), tls_row("zenzefi", 20, 41.0)]
+    assert comparison.compare_with_targets(results(tls=rows)) == []
+
+
 def test_parts_of_the_gateway_in_lua_that_are_not_installed_are_named(tmp_path: Path) -> None:
     module, library = tmp_path / "ngx_http_lua_module.so", tmp_path / "resty" / "redis.lua"
     assert "nginx, its Lua module, the Redis library for Lua" in str(lua.missing(None, [module], tmp_path))
@@ -181,6 +200,11 @@ def check_what_needs_no_tool(found: dict[str, Any]) -> None:
     assert found["idle"]["connections"] == TINY.idle_connections
     assert found["revokes"]["revokes"] == TINY.revokes
     assert 0 < found["revokes"]["p50"] <= found["revokes"]["highest"] < 10_000
+    assert {row["errors"] for row in found["tls"]} == {0}
+    medians = {(row["target"], row["delay_ms"]): row["p50"] for row in found["tls"]}
+    # A client alone needs three round trips: for TCP, TLS 1.3 and the request. With a kept connection one is enough.
+    assert medians["upstream alone", 20] >= 120
+    assert medians["zenzefi", 20] >= 40
 
 
 @pytest.mark.skipif(not os.environ.get("ZENZEFI_SOAK"), reason="the run without wrk shows the same; --soak runs both")
