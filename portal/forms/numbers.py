@@ -8,7 +8,9 @@ from typing import Any
 
 from babel.numbers import get_decimal_symbol, get_group_symbol
 from flask_babel import get_locale
-from wtforms import DecimalField, IntegerField, StringField
+from markupsafe import Markup
+from wtforms import DecimalField, Field, IntegerField, StringField
+from wtforms.widgets import TextInput
 
 from portal.i18n import gettext
 
@@ -63,8 +65,17 @@ class AmountField(StringField):
         return str(self.raw_data[0]) if self.raw_data else local_number(str(self.data or ""))
 
 
+class _DecimalInput(TextInput):
+    """A text input: browsers leave a number input empty when its value has a decimal comma."""
+
+    def __call__(self, field: Field, **options: Any) -> Markup:
+        return super().__call__(field, **{"inputmode": "decimal", "autocomplete": "off"} | options)
+
+
 class PlainDecimalField(DecimalField):
     """A decimal number. Rejects `1_0`, `1e3` and digits of other scripts, which Python would accept."""
+
+    widget = _DecimalInput()
 
     def process_formdata(self, valuelist: list[str]) -> None:
         """Parse the reader's notation and reject everything else."""

@@ -1,5 +1,6 @@
 """Numbers as readers type them: the separators of their language, and nothing that could be read in two ways."""
 
+import re
 from decimal import Decimal
 
 import flask_babel
@@ -78,6 +79,13 @@ def test_a_russian_reader_tops_up_with_a_comma_and_the_page_keeps_what_was_typed
     assert 'value="12,345"' in refused.text
     assert "12,34:" in refused.text
     assert 'value="18,50"' in as_charlie.get("/wallet?amount=18.50").text
+
+
+def test_a_decimal_comma_is_in_no_number_input_since_browsers_show_that_empty(as_dana: Browser) -> None:
+    as_dana.client.set_cookie("lang", "ru")
+    field = re.search(r'<input[^>]*name="discount_percent"[^>]*>', as_dana.get("/admin/bundles/new").text)
+    assert field is not None
+    assert ('value="10,00"' in field[0], 'type="text"' in field[0]) == (True, True)
 
 
 def test_an_english_reader_is_not_misunderstood(as_charlie: Browser, session: Session) -> None:
