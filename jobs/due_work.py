@@ -11,6 +11,8 @@ JOBS = {
     "debts": "jobs.token_time.pause_for_debt",
     "outages": "jobs.token_time.credit_outages",
     "callbacks": "jobs.payments.sweep_events",
+    "refunds": "jobs.payments.sweep_refunds",
+    "checks": "jobs.payments.ask_providers",
     "audit": "jobs.audit.chain_new_rows",
 }
 

@@ -30,7 +30,7 @@ from models.services.gateway.workers import CERTIFICATES, GAUGES, TOTALS, WORKER
 logger = logging.getLogger(__name__)
 
 PUBLISH_SECONDS = 1.0
-LAG_INTERVAL_SECONDS = 0.1
+LAG_INTERVAL_SECONDS = 0.5
 # The version in the name is increased when fields change their meaning, as with other histogram buckets.
 NUMBERS = "zenzefi:metrics:1:number:"
 

@@ -108,9 +108,7 @@ GATEWAY = (
     _counter("proxy_bytes", "Body bytes forwarded, from the client (in) and to it (out).", "direction", key="bytes"),
     _gauge("proxy_open_connections", "Open client connections."),
     _gauge("proxy_flush_backlog", "Sessions whose counts are not yet written to the database."),
-    _histogram(
-        "proxy_loop_lag_seconds", "Event loop lag of a worker, sampled ten times a second.", key="lag", buckets=LAG
-    ),
+    _histogram("proxy_loop_lag_seconds", "Event loop lag of a worker, sampled twice a second.", key="lag", buckets=LAG),
     _gauge("proxy_workers", "Workers that reported within the last five seconds."),
     _counter("proxy_access_log_dropped", "Lines of the access log that could not be written.", key="log_dropped"),
     _counter("proxy_trail_dropped", "Requests dropped from the recent-requests buffer.", key="trail_dropped"),

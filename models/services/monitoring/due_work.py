@@ -10,7 +10,7 @@ from models.config.settings import Settings
 from models.services.accounts import email_links
 from models.services.audit import hash_chain
 from models.services.notifications import outbox
-from models.services.payments import callbacks
+from models.services.payments import callbacks, refunds, status_checks
 from models.services.tokens import debt_pauses, outage_credit, pause
 from models.services.webhooks import deliveries
 
@@ -22,6 +22,8 @@ _QUERIES: Mapping[str, Callable[[Settings], Select[Any]]] = {
     "debts": debt_pauses.differing,
     "outages": lambda _: outage_credit.uncredited(),
     "callbacks": lambda _: callbacks.unprocessed(callbacks.SWEEP_AFTER),
+    "refunds": lambda _: refunds.unsent(callbacks.SWEEP_AFTER),
+    "checks": lambda _: status_checks.unchecked(),
 }
 KINDS = (*_QUERIES, "audit")
 

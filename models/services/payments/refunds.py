@@ -9,7 +9,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from models import clock
@@ -104,15 +104,19 @@ def send(session: Session, reversal_id: uuid.UUID, settings: Settings) -> Revers
     return found.state
 
 
-def due(session: Session, *, older_than: timedelta, limit: int = 200) -> list[uuid.UUID]:
-    """Return the ids of requested refunds that are due to be sent, the longest due first."""
+def unsent(older_than: timedelta) -> Select[uuid.UUID]:
+    """Return the query for requested refunds that are due to be sent."""
     moment = clock.now()
-    query = select(PaymentReversal.id).where(
+    return select(PaymentReversal.id).where(
         PaymentReversal.state == ReversalState.REQUESTED,
         PaymentReversal.created_at < moment - older_than,
         PaymentReversal.retry_at <= moment,
     )
-    return list(session.scalars(query.order_by(PaymentReversal.retry_at).limit(limit)))
+
+
+def due(session: Session, *, older_than: timedelta, limit: int = 200) -> list[uuid.UUID]:
+    """Return the ids of requested refunds that are due to be sent, the longest due first."""
+    return list(session.scalars(unsent(older_than).order_by(PaymentReversal.retry_at).limit(limit)))
 
 
 def postpone(session: Session, reversal_id: uuid.UUID) -> None:

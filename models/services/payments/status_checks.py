@@ -6,7 +6,7 @@ An undecided payment is checked every minute at first, a settled one every hour,
 import uuid
 from datetime import datetime, timedelta
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import Select, or_, select, update
 from sqlalchemy.orm import Session
 
 from models import clock
@@ -20,10 +20,14 @@ SETTLED_EVERY = timedelta(hours=1)
 BACKOFF, LONGEST_BACKOFF = timedelta(seconds=15), timedelta(hours=1)
 
 
+def unchecked() -> Select[uuid.UUID]:
+    """Return the query for payments that are due for a check."""
+    return select(Payment.id).where(Payment.check_at <= clock.now())
+
+
 def due(session: Session, *, limit: int = 200) -> list[uuid.UUID]:
     """Return the ids of the payments that are due for a check, the longest due first."""
-    query = select(Payment.id).where(Payment.check_at <= clock.now())
-    return list(session.scalars(query.order_by(Payment.check_at).limit(limit)))
+    return list(session.scalars(unchecked().order_by(Payment.check_at).limit(limit)))
 
 
 def request(session: Session, payment_id: uuid.UUID) -> None:

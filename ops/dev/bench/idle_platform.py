@@ -1,6 +1,7 @@
 """Benchmark of an idle installation: processor time, memory (PSS) and start time of everything that `up` runs."""
 
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 from ops.bootstrap import REPOSITORY, child_environment
 from ops.console import Failure, Step
 from ops.dev.bench.environment import FOREIGN
+from ops.dev.bench.memory import process_tree
 from ops.dev.bench.report import table
 from ops.processes import stale
 from ops.processes.child import last_line
@@ -60,10 +62,11 @@ def measure(sizes: IdleSizes) -> dict[str, Any]:
         with _running(folder) as second:
             with Step(f"Settling for {sizes.settle_seconds:g} s"):
                 time.sleep(sizes.settle_seconds)
-            before, began = uses(folder / "data"), time.monotonic()
+            servers = _servers(folder / "ready.json")
+            before, began = uses(folder / "data", servers), time.monotonic()
             with Step(f"Idle for {sizes.seconds:g} s"):
                 time.sleep(sizes.seconds)
-            after, seconds = uses(folder / "data"), time.monotonic() - began
+            after, seconds = uses(folder / "data", servers), time.monotonic() - began
     return {"starts": [first, second], **summarize(before, after, seconds)}
 
 
@@ -94,29 +97,45 @@ def summarize(before: Sequence[ProcessUse], after: Sequence[ProcessUse], seconds
     }
 
 
-def uses(data: Path) -> list[ProcessUse]:
-    """Return the use of every process that runs on a data folder, its launcher included."""
+def uses(data: Path, servers: Sequence[int] = ()) -> list[ProcessUse]:
+    """Return the use of every process that runs on a data folder, its launcher and the given servers included."""
     marked = {process.pid for process in stale.with_mark(str(data))}
     launchers = {parent for parent in map(stale.parent_of, marked) if _runs(parent, "ops.launcher.up", str(data))}
-    return [use for pid in sorted(marked | launchers) if (use := _use(pid)) is not None]
+    trees = {each for pid in servers for each in process_tree(pid)}
+    return [use for pid in sorted(marked | launchers | trees) if (use := _use(pid)) is not None]
 
 
 def _use(pid: int) -> ProcessUse | None:
     """Return a process's use; None when it has exited."""
     folder = Path("/proc", str(pid))
     try:
-        program = Path(os.readlink(folder / "exe")).name
+        program = (folder / "comm").read_text().strip()
         words = [word.decode("utf-8", "replace") for word in (folder / "cmdline").read_bytes().split(b"\0")]
-        lines = (folder / "smaps_rollup").read_text().splitlines()
         # The name, in parentheses, may contain spaces.
         fields = (folder / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    kib = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     module = words[words.index("-m") + 1] if "-m" in words else Path(words[0]).name
     # utime, stime, cutime and cstime (proc(5)).
     seconds = sum(int(field) for field in fields[11:15]) / _CLOCK_TICKS
-    return ProcessUse(pid, module if program not in SERVERS else program, program in SERVERS, kib / 1024, seconds)
+    return ProcessUse(
+        pid, module if program not in SERVERS else program, program in SERVERS, _kib(folder) / 1024, seconds
+    )
+
+
+def _kib(folder: Path) -> int:
+    """Return the PSS of a process; of another user's process only its private memory can be read."""
+    for file, name in (("smaps_rollup", "Pss:"), ("status", "RssAnon:")):
+        with contextlib.suppress(OSError):
+            lines = (folder / file).read_text().splitlines()
+            return sum(int(line.split()[1]) for line in lines if line.startswith(name))
+    return 0
+
+
+def _servers(ready: Path) -> list[int]:
+    """Return the process ids of PostgreSQL and Redis: PostgreSQL runs as another user, so its mark cannot be read."""
+    pids = json.loads(ready.read_text(encoding="utf-8"))["pids"]
+    return [pids[name] for name in ("postgres", "redis") if pids[name]]
 
 
 def _runs(pid: int, *wanted: str) -> bool:
