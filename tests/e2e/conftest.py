@@ -76,6 +76,20 @@ class Shop:
     def worker_pids(self) -> list[int]:
         return list(self.ready["pids"]["proxy"])
 
+    @contextmanager
+    def suspended_jobs(self) -> Iterator[None]:
+        """Stop the job worker with the processes that it has forked, as on a frozen machine, and resume them."""
+        worker = int(self.ready["pids"]["worker"])
+        os.kill(worker, signal.SIGSTOP)
+        processes = [worker, *map(int, Path(f"/proc/{worker}/task/{worker}/children").read_text().split())]
+        try:
+            for process in processes:
+                os.kill(process, signal.SIGSTOP)
+            yield
+        finally:
+            for process in reversed(processes):
+                os.kill(process, signal.SIGCONT)
+
 
 def start_shop(data: Path, *, upstream: str | None = None, extra: dict[str, str] | None = None) -> Shop:
     """Run `./zenzefi up` and return when it says that it is ready."""

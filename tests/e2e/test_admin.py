@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 import time
 import uuid
@@ -166,8 +165,7 @@ def test_an_admin_impersonates_a_user_ends_a_session_and_revokes_a_token(area: A
 def test_an_admin_settles_a_payment_without_a_callback_and_refunds_it(area: AdminArea) -> None:
     admin, buyer, shop = area.admin, area.buyer, area.shop
     before = balance(buyer, shop)
-    os.kill(shop.ready["pids"]["worker"], signal.SIGSTOP)
-    try:
+    with shop.suspended_jobs():
         buyer.fill("form[action='/wallet/top-up'] input[name=amount]", "7")
         buyer.click("form[action='/wallet/top-up'] .actions button")
         buyer.click("button[name=outcome][value=pay]")
@@ -177,8 +175,6 @@ def test_an_admin_settles_a_payment_without_a_callback_and_refunds_it(area: Admi
         admin.click("form[action$='/ask'] button")
         area.expect_said("The provider's answer has been processed.")
         expect(admin.locator("h1 [data-status]")).to_have_attribute("data-status", "succeeded")
-    finally:
-        os.kill(shop.ready["pids"]["worker"], signal.SIGCONT)
     expect(buyer.locator("#payment")).to_have_attribute("data-status", "succeeded")
     assert balance(buyer, shop) == before + 7
 

@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import os
 import re
 import shlex
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -221,16 +219,13 @@ def test_every_declared_metric_changes(shop: Shop, watch: Watch) -> None:
     subprocess.run(backup, check=True, capture_output=True, env=clean_environment())
     # Somebody comes, and begins to pay, while nobody works.
     until_nothing(lambda: [] if watch.values("max(jobs_failed) > 0") else ["a job that failed"])
-    os.kill(shop.ready["pids"]["worker"], signal.SIGSTOP)
-    try:
+    with shop.suspended_jobs():
         somebody = {"email": "late@example.test", "username": "late", "password": PASSWORD}
         assert post(shop, "/auth/register", somebody)[0] == 201
         _, login = post(shop, "/auth/login", somebody)
         payment = {"amount_znc": "5", "return_url": f"{shop.portal}/wallet"}
         assert post(shop, "/currency/purchase", payment, login["access_token"])[0] == 201
         until_nothing(lambda: unmoved(shop, watch))
-    finally:
-        os.kill(shop.ready["pids"]["worker"], signal.SIGCONT)
 
 
 def unmoved(shop: Shop, watch: Watch) -> list[str]:
