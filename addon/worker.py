@@ -22,7 +22,7 @@ from models.config.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# How long a worker whose supervisor was killed may take to end, after its drain.
+# How long after its drain a worker whose supervisor was killed may still run.
 ORPHAN_MARGIN_SECONDS = 15.0
 # How often the TLS files are checked for changes.
 POLL_INTERVAL_SECONDS = 2.0
@@ -66,10 +66,10 @@ class Worker:
             await self._components.stop()
 
     async def _report_ready(self, control: ControlSocket) -> None:
-        """Report to the supervisor once this worker can decide: until then it must not replace another one."""
+        """Report to the supervisor when this worker can admit requests: until then it must not replace another one."""
         while not self._components.can_decide:  # noqa: ASYNC110 - the cache lease is a time and sends no event
             await asyncio.sleep(0.02)
-        # All objects of now are permanent; scanning them took the collector 0.1 s after every few thousand connections.
+        # Objects that exist now stay; scanning them took the garbage collector 0.1 s every few thousand connections.
         gc.collect()
         gc.freeze()
         control.report_ready()

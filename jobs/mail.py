@@ -26,7 +26,7 @@ from models.translations import DEFAULT
 
 logger = logging.getLogger(__name__)
 
-# One mail that cannot be rendered or is rejected must not block the others. RQ's job timeout is none of these.
+# One mail that cannot be rendered or is rejected must not block the others. RQ's job timeout is not among these errors.
 UNSENDABLE = (OSError, smtplib.SMTPException, TemplateError, MessageError, ValueError, ArithmeticError, LookupError)
 # No batch starts after this many seconds of a run.
 RUN_SECONDS = 20.0

@@ -38,6 +38,7 @@ def refuse(
 ) -> Refuse:
     """Return the error response for a code; `reason` is appended to its message, `retry_after` is in seconds.
 
+    `note` is a further explanation in Russian, `page` the path of the portal's page to link to.
     A 401 carries the challenge that RFC 9110, section 11.6.1 requires.
     """
     status, message = _TABLE[code]

@@ -16,12 +16,15 @@ from models.services.gateway.outages import STATE_KEY, UpstreamState, state_from
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL_SECONDS = 1.0
-# The database is polled less often: without Redis, all workers poll it.
+# The outage record in the database is polled less often: without Redis, all workers poll it.
 RECORD_SECONDS = 5.0
 
 
 class UpstreamStatus:
-    """Polls the status: `is_up` is None without a recent probe. Requests try addresses that fail the probe last."""
+    """Polls the status of the upstream; `is_up` is None without a recent probe.
+
+    Requests try addresses that failed the last probe after all others.
+    """
 
     def __init__(self, settings: Settings, redis: Redis, database: TokenDatabase, upstream: Upstream) -> None:
         self._settings = settings.upstream
@@ -56,7 +59,7 @@ class UpstreamStatus:
             self.is_up = await self._read_outage_record()
 
     async def _read_outage_record(self) -> bool | None:
-        """Return False during a recorded outage, else None: without an outage, a recent probe is not proven."""
+        """Return False during a recorded outage, else None: the record does not prove that the upstream is up."""
 
         def read() -> bool:
             with self._database.factory() as session:
@@ -68,9 +71,9 @@ class UpstreamStatus:
             return None
 
     def _mark_addresses(self, state: UpstreamState) -> None:
-        """Let requests try addresses last that fail the probe.
+        """Make requests try addresses that fail the probe after all others.
 
-        An address that recovers is marked as reachable once only: the prober may reach it when this worker does not.
+        An address that recovers is marked as reachable only once: the prober may reach it while this worker cannot.
         """
         now = time.monotonic()
         for address in self._upstream.addresses:

@@ -58,9 +58,9 @@ def examine_postgres(installation: Installation) -> Iterator[Finding]:
         seen = "it is a standby" if state.is_standby else "yes"
         do = "Point DATABASE_URL at the primary server."
         yield Finding("The database can be written to", not state.is_standby, seen, do, Section.POSTGRESQL)
-        way = poolers.find_route(installation.settings.database)
+        route = poolers.find_route(installation.settings.database)
         do = "Set [database] listen_url to the address of PostgreSQL itself, in the same database as DATABASE_URL."
-        yield Finding("Cache-invalidation messages arrive", way.is_notified, str(way), do, Section.POOLERS)
+        yield Finding("Cache-invalidation messages arrive", route.is_notified, str(route), do, Section.POOLERS)
         yield from server_log.examine(connection)
         yield _migrations(connection)
         yield from _permissions(installation, connection, state)
@@ -68,10 +68,10 @@ def examine_postgres(installation: Installation) -> Iterator[Finding]:
         do = "Raise max_connections, or lower [database] pool_size."
         seen = f"{state.used} of {state.most} used"
         yield Finding("Database connections are available", has_room, seen, do, Section.CONNECTIONS, is_urgent=False)
-        soon = state.oldest < LONG_TRANSACTION_SECONDS
+        is_short = state.oldest < LONG_TRANSACTION_SECONDS
         do = "Find it in pg_stat_activity; pg_terminate_backend() ends it."
         seen = f"the oldest is {state.oldest:.0f} s old"
-        yield Finding("No transaction is open for long", soon, seen, do, Section.CONNECTIONS, is_urgent=False)
+        yield Finding("No transaction is open for long", is_short, seen, do, Section.CONNECTIONS, is_urgent=False)
 
 
 def _migrations(connection: Connection) -> Finding:

@@ -1,0 +1,1 @@
+"""All client connections of a worker: registry, detection of closed clients, socket control."""

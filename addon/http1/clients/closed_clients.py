@@ -1,8 +1,8 @@
 """Detects clients that close their connection while nothing is read from it.
 
-A client's FIN is queued behind its bytes. Reading stops while a client is paused for sending ahead, and while a peer
-does not take what it is sent: without polling the socket itself, the request of a client that has closed would keep
-its slot until a deadline ends it.
+A client's FIN is queued behind its bytes. Reading stops while a client that sent too much is paused, and while the
+other side does not accept what it is sent. Without polling the socket itself, the request of a client that has closed
+would then keep its slot until a deadline ends it.
 """
 
 import select

@@ -24,7 +24,7 @@ _CONNECTION_SCHEMES = (b"ntlm", b"negotiate")
 
 
 def is_connection_bound(request: RequestHead, response: ResponseHead) -> bool:
-    """Return whether the upstream authenticates the connection: another client must not be taken for this one."""
+    """Return whether the upstream authenticates the connection instead of each request: no other client may use it."""
     sent = request.headers.first.get(b"authorization", b"")
     if sent[:9].lower().startswith(_CONNECTION_SCHEMES):
         return True
@@ -107,13 +107,13 @@ class Relay:
             self._deadlines.set(self._limits.body_idle_seconds)
 
     def send_continue(self, state: ExchangeState) -> None:
-        """Ask a waiting client for its body: the upstream did, took too long to, or the policy reads the body."""
+        """Send 100 Continue: the upstream has sent it or takes too long, or the policy reads the body."""
         state.expects_continue = False
         self._client.send(_CONTINUE)
         self._deadlines.set(self._limits.body_idle_seconds)
 
     def download(self, state: ExchangeState, response: UpstreamResponse, data: bytes) -> bool:
-        """Send on bytes from the upstream; return whether the response is complete. Raises ExchangeError."""
+        """Forward bytes from the upstream; return whether the response is complete. Raises ExchangeError."""
         state.is_retryable = False
         if response.head is not None:
             return self._send_body(state, response, data)
@@ -131,7 +131,7 @@ class Relay:
         return False
 
     def end_response(self, state: ExchangeState, response: UpstreamResponse, *, is_lost: bool) -> None:
-        """The upstream has closed: complete a response that ends so. Raises ExchangeError for any other."""
+        """Complete a response whose end is the end of the connection. Raises ExchangeError for any other."""
         if response.head is None:
             raise ExchangeError(_NO_RESPONSE)
         if response.kind is not Kind.UNTIL_CLOSE or is_lost:
@@ -140,7 +140,7 @@ class Relay:
         self._send_body(state, response, b"")
 
     def _send_informational(self, state: ExchangeState, head: ResponseHead) -> None:
-        """Send on an informational response to a client that understands it."""
+        """Forward an informational (1xx) response to a client that understands it."""
         if head.status == 100:
             if state.expects_continue:
                 self.send_continue(state)
@@ -151,7 +151,7 @@ class Relay:
 
     def _begin_response(self, state: ExchangeState, response: UpstreamResponse, head: ResponseHead) -> bool:
         """Send the response head to the client, with the part of the body that was received."""
-        request, exchange, ours = state.request, state.exchange, state.admit.reply_lines
+        request, exchange, reply_lines = state.request, state.exchange, state.admit.reply_lines
         if is_connection_bound(request, head):
             self._upstream.bind()
         # After a response that precedes the end of its request, the client's connection cannot be used again.
@@ -163,15 +163,15 @@ class Relay:
         elif request.http10:
             framing += b"Connection: keep-alive\r\n"
         lines = response_lines(
-            head, request, state.peer, self._worker.rules, drop_length=response.drops_length, limited=bool(ours)
+            head, request, state.peer, self._worker.rules, drop_length=response.drops_length, limited=bool(reply_lines)
         )
         exchange.status, exchange.sent_head, exchange.first_byte = head.status, True, self._deadlines.now
         state.expects_continue = False
         for recording in state.recordings:
             recording.response = head
-        whole = b"HTTP/1.1 %d %b\r\n%b%b%b%bX-Request-ID: %b\r\n\r\n"
-        parts = (head.status, head.reason, lines, framing, state.cors_lines, ours, exchange.request_id.encode())
-        return self._send_body(state, response, response.take_rest(), whole % parts)
+        template = b"HTTP/1.1 %d %b\r\n%b%b%b%bX-Request-ID: %b\r\n\r\n"
+        parts = (head.status, head.reason, lines, framing, state.cors_lines, reply_lines, exchange.request_id.encode())
+        return self._send_body(state, response, response.take_rest(), template % parts)
 
     def _send_body(self, state: ExchangeState, response: UpstreamResponse, data: bytes, head: bytes = b"") -> bool:
         """Send a piece of the response body to the client; return whether it was the last."""

@@ -30,6 +30,6 @@ def repair_head(head: bytes) -> bytes:
 
 
 def _one_length(value: bytes) -> bytes:
-    """Return the length of a list that repeats one; any other value unchanged."""
+    """Return the one length of a list such as `5, 5`; any other value unchanged."""
     lengths = {length.strip(b" \t") for length in value.split(b",")}
     return lengths.pop() if len(lengths) == 1 else value

@@ -1,7 +1,7 @@
 """Redacts secrets in headers, targets and bodies of recorded exchanges. Pure functions, linear in their input.
 
-A value is hidden by its name (`password=`, `"token":`, `<secret>`), or because it has the form of a secret of this
-service. In doubt it is hidden: what is not text, or has an unknown content coding, is not shown at all.
+A value is hidden because of its name (`password=`, `"token":`, `<secret>`), or because it has the form of a secret of
+this service. When in doubt it is hidden: a body that is not text or has an unknown content coding is not shown at all.
 """
 
 import json
@@ -16,7 +16,7 @@ REDACTED = b"[redacted]"
 MASKED = b"[masked]"
 # Parts of names whose values are hidden.
 SENSITIVE_NAME_PARTS = r"pass|pwd|token|secret|key|ticket|cookie|auth|session|signature|credential|jwt|otp|code"
-# JSON in a string in JSON: what is nested deeper is hidden as a whole.
+# JSON strings may contain JSON, and escapes may be escaped again; values nested deeper are hidden as a whole.
 MAX_NESTING = 3
 # Nothing shorter has the form of a secret.
 MIN_SECRET_LENGTH = 16
@@ -35,7 +35,7 @@ _JSON_NAME = re.compile(rb'"[\w.-]{1,64}"')
 _SECRET = re.compile(rb"[\w-]{64,}|eyJ[\w-]++\.[\w-]++\.[\w-]*+")
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:[^-]|-(?!----))*+")
 _USER_INFO = re.compile(rb"(?<=://)[^/?#\s@\"'<>]++@")
-# The end of a truncated body may be the beginning of a secret.
+# Bytes that are cut from the end of a truncated body, where they may be the beginning of a secret.
 _TOKEN_BYTES = bytes({*b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.%+/="})
 _IS_TEXT = re.compile(r"text/|application/(.*\+)?(json|xml|javascript|x-www-form-urlencoded|x-ndjson)$", re.ASCII)
 _FORM = "application/x-www-form-urlencoded"
@@ -44,7 +44,7 @@ _BEFORE_JSON = b"\xef\xbb\xbf \t\r\n)]}',"
 
 
 class Redactor:
-    """Redacts by the usual names of secrets, and by `more` parts of names."""
+    """Hides values whose names contain one of the usual parts, or one of `more`."""
 
     def __init__(self, more: Iterable[str] = ()) -> None:
         words = [SENSITIVE_NAME_PARTS, *(re.escape(word) for word in more if word)]
@@ -196,7 +196,7 @@ def unescape(text: bytes) -> bytes | None:
 
 
 def _mask(text: bytes) -> bytes:
-    """Hide what has the form of a secret."""
+    """Mask all text that has the form of a secret."""
     if b"-----BEGIN" in text:
         text = _PRIVATE_KEY.sub(MASKED, text)
     if b"://" in text:

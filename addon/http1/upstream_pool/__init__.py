@@ -1,0 +1,1 @@
+"""Pool of upstream connections: limits, queue, TLS."""

@@ -65,8 +65,8 @@ def top_up(header: OnceHeader, body: schemas.TopUp) -> Response:
     if provider not in settings.payments.providers:
         raise InvalidRequest(("body", "provider"), "no such payment provider is switched on")
     payment_id = uuid.uuid4()
-    usual = url_for("wallet.payment", payment_id=payment_id)
-    return_url = return_path(body.return_url or usual)
+    payment_page = url_for("wallet.payment", payment_id=payment_id)
+    return_url = return_path(body.return_url or payment_page)
     if return_url is None:
         raise InvalidRequest(
             ("body", "return_url"), "must be a path of the portal, or lead to one of its return_origins"

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, render_template
 from models import time_zones
 from models.lazy_modules import LazyModule
 from models.services.errors import InvalidInput, NotFound
-from models.services.ledger import statements as wallets
+from models.services.ledger import statements as wallet_statements
 from models.services.ledger import transfers
 from models.services.ledger.statements import Month
 from portal.documents import downloads
@@ -20,7 +20,7 @@ from portal.request.pagination import page_slice
 if TYPE_CHECKING:
     from portal.documents import pdf
 else:
-    # With it come the libraries for fonts and images.
+    # Loaded at its first use, because it imports the libraries for fonts and images.
     pdf = LazyModule("portal.documents.pdf")
 
 blueprint = Blueprint("statements", __name__, url_prefix="/wallet")
@@ -33,7 +33,7 @@ PDF_LINES = 2000
 @blueprint.get("/receipts/<uuid:transfer_id>")
 def receipt(transfer_id: uuid.UUID) -> str:
     """Show the receipt of a transaction."""
-    found = wallets.receipt(context.session(), context.user(), transfer_id)
+    found = wallet_statements.receipt(context.session(), context.user(), transfer_id)
     facts, seller = pdf.receipt_facts(found), context.settings().seller
     return render_template("wallet/receipt.html", receipt=found, facts=facts, seller=seller)
 
@@ -41,14 +41,14 @@ def receipt(transfer_id: uuid.UUID) -> str:
 @blueprint.get("/receipts/<uuid:transfer_id>/pdf")
 def receipt_pdf(transfer_id: uuid.UUID) -> Response:
     """Return the receipt as a PDF."""
-    found = wallets.receipt(context.session(), context.user(), transfer_id)
+    found = wallet_statements.receipt(context.session(), context.user(), transfer_id)
     return downloads.pdf_file(pdf.receipt_pdf(found, context.settings().seller), f"zenzefi-receipt-{found.number}.pdf")
 
 
 @blueprint.get("/statements")
 def listing() -> str:
     """List the months with their closing balances."""
-    page = wallets.statements(context.session(), context.user(), **page_slice())
+    page = wallet_statements.statements(context.session(), context.user(), **page_slice())
     return render_template("wallet/statements.html", page=page)
 
 
@@ -59,8 +59,8 @@ def statement(month: str) -> str:
     return render_template(
         "wallet/statement.html",
         zone=user.time_zone or time_zones.DEFAULT,
-        statement=wallets.statement(session, user, chosen),
-        page=wallets.page(session, user, chosen, **page_slice()),
+        statement=wallet_statements.statement(session, user, chosen),
+        page=wallet_statements.page(session, user, chosen, **page_slice()),
         wallet=transfers.wallet_of(session, user.id),
         signed_amount=transfers.signed_amount,
     )
@@ -75,7 +75,7 @@ def statement_csv(month: str) -> Response:
     rows = (
         (
             line.entry.created_at,
-            wallets.number_of(line.entry),
+            wallet_statements.number_of(line.entry),
             line.entry.kind.value,
             formatting.transfer_description(line.entry),
             line.amount,
@@ -83,7 +83,7 @@ def statement_csv(month: str) -> Response:
             f"{line.entry.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
             time_zones.label_of(line.entry.created_at, user.time_zone),
         )
-        for line in wallets.lines(context.session(), user, chosen)
+        for line in wallet_statements.lines(context.session(), user, chosen)
     )
     return downloads.csv_file(csv_lines(head, rows), f"zenzefi-statement-{chosen}.csv")
 
@@ -92,13 +92,13 @@ def statement_csv(month: str) -> Response:
 def statement_pdf(month: str) -> Response:
     """Return a month as a PDF with up to `PDF_LINES` lines."""
     session, user, chosen = context.session(), context.user(), _month(month)
-    found, lines = wallets.statement(session, user, chosen), wallets.lines(session, user, chosen)
-    made = pdf.statement_pdf(found, lines, user, context.settings().seller, at_most=PDF_LINES)
-    return downloads.pdf_file(made, f"zenzefi-statement-{chosen}.pdf")
+    found, lines = wallet_statements.statement(session, user, chosen), wallet_statements.lines(session, user, chosen)
+    document = pdf.statement_pdf(found, lines, user, context.settings().seller, at_most=PDF_LINES)
+    return downloads.pdf_file(document, f"zenzefi-statement-{chosen}.pdf")
 
 
 def _month(text: str) -> Month:
-    """Parse the month of an address. Raises NotFound."""
+    """Parse the month in the URL. Raises NotFound."""
     try:
         return Month.parse(text)
     except InvalidInput:
