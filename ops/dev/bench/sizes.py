@@ -28,6 +28,6 @@ class Sizes:
 
 
 FULL = Sizes(3, 2, 2, (1, 32, 256), GIB, 2, 1000, 60.0, 5000, 60, ((0, 200), (20, 50)))
-QUICK = Sizes(1, 1, 1, (1, 32, 256), GIB // 4, 1, 1000, 5.0, 500, 20, ((0, 50), (20, 10)))
+QUICK = Sizes(1, 1, 1, (32, 256), GIB // 4, 1, 1000, 5.0, 500, 10, ((0, 50), (20, 10)))
 # For the test of the benchmark: everything once; the figures are meaningless.
 TINY = Sizes(1, 1, 0, (), 2 * MIB, 1, 50, 0.5, 10, 2, ((20, 2),))
