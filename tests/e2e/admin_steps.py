@@ -1,4 +1,4 @@
-"""The admin area in a browser: an admin and a buyer side by side."""
+"""Steps in the admin area, with an admin's and a buyer's browser."""
 
 import csv
 import re
@@ -16,7 +16,7 @@ from tests.e2e.steps import PASSWORD, log_out
 
 @dataclass(frozen=True)
 class AdminArea:
-    """An admin and a buyer side by side, both readers of one language."""
+    """Browsers of an admin and a buyer, both in one language."""
 
     shop: Shop
     language: str
@@ -26,14 +26,14 @@ class AdminArea:
     email: str
 
     def say(self, words: str) -> str:
-        """Return a sentence of the portal as these two read it."""
+        """Return a message of the portal in their language."""
         return catalogue(self.language).gettext(words)
 
     def open(self, path: str) -> None:
         self.admin.goto(f"{self.shop.portal}/admin{path}")
 
     def find(self, words: str) -> None:
-        """Look for something in the one box that every page of the admin area has."""
+        """Use the search box of the admin area."""
         self.admin.fill("input#find", words)
         with self.admin.expect_navigation():
             self.admin.press("input#find", "Enter")
@@ -44,7 +44,7 @@ class AdminArea:
         expect(self.admin.locator("h1")).to_contain_text(self.email)
 
     def fill(self, action: str, **fields: str) -> None:
-        """Fill in the form that leads to an address ending so, and send it."""
+        """Fill in and submit the form whose action ends with an address."""
         for name, value in fields.items():
             self.admin.fill(f"form.form[action$='{action}'] [name={name}]", value)
         self.admin.click(f"form.form[action$='{action}'] .actions button >> nth=0")
@@ -53,7 +53,7 @@ class AdminArea:
         expect(self.admin.locator(".flashes")).to_contain_text(self.say(words))
 
     def give(self, amount: str) -> None:
-        """Give the buyer money to go on with."""
+        """Credit the buyer."""
         self.open_buyer()
         self.fill("/adjust", amount=amount, reason="to go on with")
         expect(self.admin.locator(".flashes .alert-good")).to_be_visible()
@@ -62,7 +62,7 @@ class AdminArea:
         return self.admin.locator("main tbody tr", has_text=words)
 
     def saved(self, button: Locator) -> list[list[str]]:
-        """Press what downloads a CSV file and return its rows."""
+        """Download a CSV file and return its rows."""
         with self.admin.expect_download() as download:
             button.click()
         assert re.fullmatch(r"zenzefi-[a-z-]+-\d{4}-\d\d-\d\d\.csv", download.value.suggested_filename)
@@ -71,7 +71,7 @@ class AdminArea:
 
 
 def until(page: Page, is_so: Callable[[], bool], seconds: float = 15) -> None:
-    """Load a page again until something stands there."""
+    """Reload a page until it contains a text."""
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, page.locator("main").inner_text()

@@ -38,7 +38,7 @@ def free_port() -> int:
 
 
 def clean_environment() -> dict[str, str]:
-    """The caller's environment without anything that would point `up` at the servers of the test run."""
+    """Return the environment without variables that would make `up` use the servers of the test run."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -92,7 +92,7 @@ class Shop:
 
 
 def start_shop(data: Path, *, upstream: str | None = None, extra: dict[str, str] | None = None) -> Shop:
-    """Run `./zenzefi up` and return when it says that it is ready."""
+    """Run `./zenzefi up` and wait until it is ready."""
     data.mkdir(parents=True, exist_ok=True)
     ready_file, output = data / "ready.json", data / "up.log"
     ready_file.unlink(missing_ok=True)
@@ -119,7 +119,7 @@ def start_shop(data: Path, *, upstream: str | None = None, extra: dict[str, str]
 
 
 def stop_shop(shop: Shop) -> int:
-    """Stop it as Ctrl-C does and return its exit code."""
+    """Stop the platform as Ctrl-C does and return the exit code."""
     if shop.process.poll() is None:
         shop.process.send_signal(signal.SIGINT)
     return shop.process.wait(timeout=60)
@@ -127,7 +127,7 @@ def stop_shop(shop: Shop) -> int:
 
 @pytest.fixture(scope="package")
 def big_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """200 MB that no compression and no luck reproduces."""
+    """200 MB of random data."""
     folder = tmp_path_factory.mktemp("files")
     # nginx's unprivileged worker must be able to walk down to it.
     for parent in (folder, *folder.parents[:2]):
@@ -141,7 +141,7 @@ def big_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def upstream(tmp_path_factory: pytest.TempPathFactory, big_file: Path) -> Iterator[str]:
-    """nginx serving the big file itself and passing the rest to the sample upstream."""
+    """nginx that serves the big file and forwards other requests to the sample upstream."""
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
     if nginx is None:
         pytest.fail("nginx is needed for the end-to-end tests: apt-get install nginx")

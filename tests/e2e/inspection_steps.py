@@ -1,4 +1,4 @@
-"""A real Prometheus that watches the platform from the first test to the last, by the configuration in ops/."""
+"""A real Prometheus with the configuration of ops/, which scrapes the platform during all tests."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ class Watch:
     url: str
 
     def ask(self, path: str, **what: Any) -> Any:
-        """Return the data of an answer of its API; an error fails the test."""
+        """Return the data of an API response; an error fails the test."""
         address = f"{self.url}/api/v1/{path}?{urlencode(what)}"
         with urlopen(address, timeout=30) as answer:  # noqa: S310 - our own process
             found = json.load(answer)
@@ -36,18 +36,18 @@ class Watch:
         return found["data"]
 
     def values(self, query: str) -> list[float]:
-        """Return what a query finds now."""
+        """Return the result of a query."""
         return [float(each["value"][1]) for each in self.ask("query", query=query)["result"]]
 
     def has_moved(self, metric: Metric, job: str) -> bool:
-        """Say whether a metric was anything but zero at any time."""
+        """Return whether a metric was ever above zero."""
         name = f"{metric.shown}_count" if metric.kind is Kind.HISTOGRAM else metric.shown
         return any(value != 0 for value in self.values(f'max_over_time(abs({name}{{job="{job}"}})[1h:1s])'))
 
 
 @contextmanager
 def watching(shop: Shop, folder: Path) -> Iterator[Watch]:
-    """Run Prometheus with the committed configuration, which only asks elsewhere and more often here."""
+    """Run Prometheus with the configuration of ops/, other targets and a shorter interval."""
     program = shutil.which("prometheus")
     if program is None:
         pytest.fail("Prometheus is needed for the end-to-end tests: apt-get install prometheus")
@@ -77,7 +77,7 @@ def watching(shop: Shop, folder: Path) -> Iterator[Watch]:
 
 
 def until_nothing(left: Any, seconds: float = 45) -> None:
-    """Ask again until nothing is left, or fail with what is."""
+    """Poll until nothing is missing; fail with what is still missing."""
     deadline = time.monotonic() + seconds
     while found := left():
         assert time.monotonic() < deadline, f"after {seconds} s: {found}"

@@ -1,4 +1,4 @@
-"""What a person does in the portal, as functions."""
+"""Steps of a user in the portal."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ PASSWORD = "a long enough password"
 
 @dataclass(frozen=True)
 class Bought:
-    """A token as its buyer sees it once."""
+    """A token on the page that shows its secret."""
 
     secret: str
     curl: str
@@ -38,7 +38,7 @@ def log_out(page: Page) -> None:
 
 
 def register(page: Page, shop: Shop, name: str) -> str:
-    """Make an account and return its e-mail address."""
+    """Create an account and return its e-mail address."""
     email = f"{name}@example.test"
     page.goto(f"{shop.portal}/register")
     page.fill("input[name=email]", email)
@@ -50,14 +50,14 @@ def register(page: Page, shop: Shop, name: str) -> str:
 
 
 def register_and_log_in(page: Page, shop: Shop, name: str) -> str:
-    """Make an account and return its e-mail address."""
+    """Create an account and return its e-mail address."""
     email = register(page, shop, name)
     log_in(page, shop, email, PASSWORD)
     return email
 
 
 def tab_to(page: Page, selector: str) -> None:
-    """Press Tab until the focus is on what the selector names."""
+    """Press Tab until the selected element has the focus."""
     for _press in range(60):
         page.keyboard.press("Tab")
         if page.evaluate("selector => document.activeElement.matches(selector)", selector):
@@ -114,7 +114,7 @@ def ask(shop: Shop, path: str, secret: str | None, *arguments: str) -> tuple[int
 
 
 def wait_for_status(shop: Shop, secret: str, wanted: int, seconds: float) -> float:
-    """Ask until the proxy answers `wanted`; returns how long that took."""
+    """Send requests until the proxy responds with `wanted`; returns the duration."""
     begun = time.monotonic()
     while time.monotonic() - begun < seconds:
         status, _ = ask(shop, "/users/currentUser", secret)

@@ -1,4 +1,4 @@
-"""The ways of an account in both languages: mailed links, a second factor, logins, one's own data, webhooks, keys."""
+"""Account pages in both languages: mailed links, two-factor login, logins, data export, webhooks, API keys."""
 
 import json
 import os
@@ -30,7 +30,7 @@ Visitors = Callable[[], AbstractContextManager[Page]]
 
 @dataclass(frozen=True)
 class Say:
-    """What the source says, in the visitor's language."""
+    """Translates messages into the visitor's language."""
 
     language: str
 
@@ -45,7 +45,7 @@ def say(request: pytest.FixtureRequest) -> Say:
 
 @pytest.fixture
 def another(browser: Browser, say: Say) -> Visitors:
-    """Open another browser of somebody with this language."""
+    """Open another browser in this language."""
     return partial(visitor, browser, LOCALES[say.language])
 
 
@@ -63,7 +63,7 @@ def post() -> Iterator[Sink]:
 
 @pytest.fixture(scope="module")
 def mailing(tmp_path_factory: pytest.TempPathFactory, post: Sink) -> Iterator[Shop]:
-    """A platform with a mail server, on which addresses are confirmed and webhooks may lead to this machine."""
+    """A platform with a mail server, where addresses are confirmed and webhooks to this machine are allowed."""
     extra = {
         "ZENZEFI_MAIL__SMTP_HOST": "127.0.0.1",
         "ZENZEFI_MAIL__SMTP_PORT": str(post.port),
@@ -90,14 +90,14 @@ def mailed(post: Sink, email: str, subject: str) -> str:
 
 
 def follow(page: Page, post: Sink, email: str, subject: str) -> None:
-    """Wait for a mail and go where its link leads."""
+    """Wait for a mail and open its link."""
     found = re.search(r"https?://\S+/links/\S+", mailed(post, email, subject))
     assert found is not None
     page.goto(found[0])
 
 
 def says(page: Page, words: str) -> None:
-    """Expect a sentence in what the page has to say for itself."""
+    """Expect a message on the page."""
     expect(page.locator(".alert:visible, .field-error:visible").filter(has_text=words)).to_have_count(1)
 
 
@@ -119,7 +119,7 @@ def give_code(page: Page, code: str) -> None:
 
 
 def join(page: Page, shop: Shop, post: Sink, name: str, say: Say) -> str:
-    """Make an account, confirm its address, log in, and return the address."""
+    """Create an account, confirm its address, log in, and return the address."""
     email = register(page, shop, name)
     follow(page, post, email, say("Confirm your e-mail address"))
     press(page, say("Confirm"))
@@ -129,7 +129,7 @@ def join(page: Page, shop: Shop, post: Sink, name: str, say: Say) -> str:
 
 
 def ask_for_link(page: Page, shop: Shop, email: str, say: Say) -> None:
-    """Say that the password is forgotten."""
+    """Request a link for a forgotten password."""
     page.goto(f"{shop.portal}/login")
     page.get_by_role("link", name=say("Forgot your password?")).click()
     page.fill("input[name=email]", email)

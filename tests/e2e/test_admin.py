@@ -1,4 +1,4 @@
-"""Admin tasks in both languages: each is done in the admin area and its effect is seen by a buyer."""
+"""Admin tasks in both languages, and their effects for a buyer."""
 
 import os
 import re
@@ -22,7 +22,7 @@ LOCALES = {"en": "en-GB", "ru": "ru-RU"}
 
 @pytest.fixture(scope="module", params=LOCALES if SOAK else ["en"])
 def area(request: pytest.FixtureRequest, browser: Browser, shop: Shop) -> Iterator[AdminArea]:
-    """A new admin, made by the first one, who logs in with a second factor; and a new buyer."""
+    """A new admin, created by the first one, with two-factor login; and a new buyer."""
     language = str(request.param)
     locale, name = LOCALES[language], f"served-{language}"
     with visitor(browser, locale) as admin, visitor(browser, locale) as buyer:

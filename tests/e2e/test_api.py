@@ -1,4 +1,4 @@
-"""The API as programs meet it: the journeys of docs/api.md as they stand there, the readers, and the desktop client."""
+"""The API from outside: the commands of docs/api.md, the API reference pages, and the desktop client."""
 
 import re
 import socket
@@ -47,7 +47,7 @@ CLIENTS_HEADERS = (
 
 
 def exchange(address: str, request: bytes) -> tuple[bytes, bytes]:
-    """Send bytes and return head and body of the answer, as they came."""
+    """Send bytes and return head and body of the response."""
     url = urlsplit(address)
     with socket.create_connection((url.hostname, url.port), timeout=20) as connection:
         connection.sendall(request)

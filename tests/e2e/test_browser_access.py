@@ -1,4 +1,4 @@
-"""Browser access: one button in the portal opens the upstream's own pages in the browser."""
+"""Browser access: a button in the portal opens the upstream's pages in the browser."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from tests.e2e.steps import ask, buy, register_and_log_in, top_up
 
 
 def open_in_browser(page: Page) -> Page:
-    """Press the button on a token's page and return the tab that it opens."""
+    """Press "Open in browser" on a token's page and return the new tab."""
     with page.context.expect_page() as opened:
         page.get_by_role("button", name="Open in browser").click()
     tab = opened.value

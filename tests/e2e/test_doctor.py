@@ -1,4 +1,4 @@
-"""The command as an operator runs it, against a platform as a user starts it."""
+"""`./zenzefi doctor` on a running platform."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Every command on the pages is run here, or by the test that is named here, or its page says why it cannot be."""
+"""Every documented command is run here or by the test named here, or its page says why it is not run."""
 
 import shlex
 import subprocess
@@ -34,7 +34,7 @@ WHOLE = {"api.md": ("tests/e2e/test_api.py", "api.md")}
 
 
 def is_run(command: str) -> bool:
-    """Tell whether a test runs the command."""
+    """Return whether a test runs the command."""
     return command in RUN or any(command.startswith(beginning) for beginning in ELSEWHERE)
 
 

@@ -1,4 +1,4 @@
-"""Every page of the portal in a real browser: judged by axe-core in both themes, and on a narrow screen."""
+"""Every page of the portal in a real browser: axe-core in both themes, and a narrow screen."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The main job, in one sitting: from an empty browser to a download through the proxy and the money back."""
+"""The main use of the platform: register, pay, buy, download through the proxy, be refunded."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ STILL = {
 
 @pytest.fixture(scope="module", autouse=True)
 def watch(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
-    """Prometheus sees all that happens in this file."""
+    """Prometheus scrapes the platform during all tests of this module."""
     with watching(shop, tmp_path_factory.mktemp("prometheus")) as watch:
         yield watch
 
@@ -229,7 +229,7 @@ def test_every_declared_metric_changes(shop: Shop, watch: Watch) -> None:
 
 
 def unmoved(shop: Shop, watch: Watch) -> list[str]:
-    """Name what has not moved yet; asks for something first, for what waits only until the next flush is soon gone."""
+    """Return the metrics that have not changed yet, after a request that makes the gauges change."""
     assert ask(shop, "/certificates/filter", shop.ready["demo_token"])[0] == 200
     return [
         f"{side}: {metric.name}"
@@ -240,7 +240,7 @@ def unmoved(shop: Shop, watch: Watch) -> list[str]:
 
 
 def post(shop: Shop, path: str, body: dict[str, str], token: str = "") -> tuple[int, dict[str, str]]:
-    """Ask the API for something."""
+    """Call the API."""
     headers = ["-H", "Content-Type: application/json", *(("-H", f"Authorization: Bearer {token}") if token else ())]
     status, answer = curl(*headers, "-d", json.dumps(body), f"{shop.portal}/api/v1{path}")
     return status, json.loads(answer)

@@ -1,4 +1,4 @@
-"""Two portals and two proxies behind the edge that is deployed: one of each is rolled, one of each killed, under load.
+"""Two portals and two proxies behind the deployed nginx: one of each is restarted and one killed under load.
 
 `./zenzefi test --soak` gives the machines networks of their own, more clients, and three rolls and three deaths.
 """

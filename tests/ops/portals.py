@@ -1,4 +1,4 @@
-"""A portal that answers on a port of its own, in this process."""
+"""A portal on a separate port in this process."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How the environment is made, kept, repaired and found to be finished."""
+"""Creation, update and repair of the virtual environment."""
 
 import hashlib
 import shutil
@@ -17,7 +17,7 @@ from ops.pythons import Python
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with nothing but pip, made once and copied by every test."""
+    """An environment with only pip, created once and copied by every test."""
     place = tmp_path_factory.mktemp("empty") / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
     return place
@@ -25,7 +25,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def venv(tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The place of an environment for a repository that requires nothing, so that no network is needed."""
+    """The path of an environment for a repository without requirements, so that no network is needed."""
     copy = partial(shutil.copytree, empty, symlinks=True, dirs_exist_ok=True)
     monkeypatch.setattr(bootstrap, "_create", lambda venv, _: copy(venv))
     repository = tmp_path / "repository"

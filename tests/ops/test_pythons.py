@@ -1,4 +1,4 @@
-"""Which Python the launcher takes, and that its first modules run under an old one."""
+"""Choice of the Python interpreter, and syntax of the modules that run under an old one."""
 
 import ast
 from pathlib import Path
@@ -11,7 +11,7 @@ from ops.pythons import Python, candidates, find_python, probe
 
 
 def interpreter(path: Path, says: str = "") -> Path:
-    """Make a program that answers the launcher's question, or a dead shim when it has nothing to say."""
+    """Create an interpreter that reports a version, or a broken shim without one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\necho {says}\n" if says else "#!/bin/sh\necho no such version >&2\nexit 127\n")
     path.chmod(0o755)

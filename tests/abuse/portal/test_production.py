@@ -120,7 +120,7 @@ def test_27_a_form_sent_from_another_site_is_rejected(scene: Scene) -> None:
 
 @pytest.mark.parametrize("way", ["login", "register", "forgot-password"])
 def test_28_response_times_do_not_reveal_whether_an_address_has_an_account(scene: Scene, way: str) -> None:
-    """Known and unknown addresses are asked for in turn, so that whatever else this machine does slows both alike.
+    """Requests for known and unknown addresses alternate, so that other load on the machine slows both alike.
 
     They can be told apart when each of the one kind takes longer than all of the other. Without a difference that
     happens by chance in one run of 90,000, whatever the times are like.

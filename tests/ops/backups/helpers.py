@@ -1,4 +1,4 @@
-"""A shop whose database is backed up, and what the tests of backups and of restores look at."""
+"""Fixtures and helpers for tests of backups and restores."""
 
 import json
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def tokens(sessions: Sessions) -> int:
 
 
 def databases(sessions: Sessions) -> set[str]:
-    """Name the databases of the server that belong to this test's."""
+    """Return the server's databases that belong to the test's."""
     with sessions.begin() as session:
         own = session.scalar(text("SELECT current_database()"))
         return set(

@@ -1,4 +1,4 @@
-"""Backups of a real database: made, copied, kept for their time, and missed by every admin when there is none."""
+"""Backups of a real database: creation, upload, retention, and notification of a missing one."""
 
 import json
 import os
@@ -116,7 +116,7 @@ def test_files_are_private_and_the_password_is_on_no_command_line(shop: Shop, fo
 
 
 def age(dump: Path, days: int) -> Path:
-    """Let a backup have been made so long ago."""
+    """Make a backup look as old as that."""
     moment = clock.now() - timedelta(days=days)
     moved = dump.with_name(f"zenzefi-{days}-days.dump")
     change_the_manifest(dump, made_at=moment.isoformat(), file=moved.name)
@@ -172,7 +172,7 @@ def test_a_failed_upload_is_a_failure_and_the_local_backup_stays(
 
 @pytest.fixture
 def nightly(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    """The job's own runtime, on this test's database."""
+    """The job's runtime on the test's database."""
     cached = (context.settings_at_start, context.sessions, queues.queue)
     for function in cached:
         function.cache_clear()

@@ -1,4 +1,4 @@
-"""Backups restored after the database was destroyed, tried in a drill, and refused when they are no good."""
+"""Restoring backups: into a destroyed database, as a drill, and rejected when invalid."""
 
 import hashlib
 import json

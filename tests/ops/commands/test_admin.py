@@ -1,4 +1,4 @@
-"""`./zenzefi admin` helps who cannot log in, and says plainly when it cannot."""
+"""`./zenzefi admin` for users who cannot log in, and its errors."""
 
 import re
 
@@ -18,7 +18,7 @@ Committed = tuple[Settings, Sessions]
 
 @pytest.fixture
 def run(committed: Committed, environment: dict[str, str], tmp_path, capsys):  # type: ignore[no-untyped-def]
-    """Run the command on the test's database; returns its exit code and what it said."""
+    """Run the command on the test's database; returns its exit code and output."""
     environ = {**environment, "DATABASE_URL": committed[0].database.url}
 
     def call(*arguments: str) -> tuple[int, str]:

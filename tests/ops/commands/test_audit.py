@@ -1,4 +1,4 @@
-"""`./zenzefi audit`: the log is proved, exported and let go of, in that order, however often the run dies."""
+"""`./zenzefi audit`: verification, export and deletion of old rows, also after crashes."""
 
 import gzip
 import hashlib
@@ -27,7 +27,7 @@ Shop = tuple[Settings, Sessions]
 
 @pytest.fixture
 def shop(committed: Shop, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    """A log of five rows that are old enough to go and three that are not, all sealed; found by the environment."""
+    """A chained log with five rows that are old enough for deletion and three that are not, set in the environment."""
     settings, sessions = committed
     folder = {"ZENZEFI_BACKUP__FOLDER": str(tmp_path)}
     for name, value in {**environment, **folder, "DATABASE_URL": settings.database.url}.items():
@@ -47,7 +47,7 @@ def shop(committed: Shop, environment: dict[str, str], tmp_path: Path, monkeypat
 
 
 def left(sessions: Sessions) -> tuple[int, int]:
-    """Return how many rows the log has, and how many exports are written down."""
+    """Return the number of rows of the log and of recorded exports."""
     with sessions.begin() as session:
         count = session.scalar(select(func.count()).select_from(AuditEntry))
         return count or 0, session.scalar(select(func.count()).select_from(AuditArchive)) or 0

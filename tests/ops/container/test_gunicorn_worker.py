@@ -1,4 +1,4 @@
-"""The portal's gunicorn, asked to stop: who waits is served, and who comes later is refused at once."""
+"""Graceful stop of the portal's gunicorn: pending connections are served, new ones refused."""
 
 import http.client
 import os
@@ -31,7 +31,7 @@ def app(environ, start_response):
 
 
 class Gunicorn:
-    """A master with one worker of ours and a small application."""
+    """A gunicorn master with one worker of the portal's class and a small application."""
 
     def __init__(self, folder: Path, conf: str = "") -> None:
         self.port = free_port()
@@ -99,7 +99,7 @@ def test_a_stopping_portal_refuses_new_connections_while_it_finishes_requests(gu
 
 
 def waiting(port: int) -> int:
-    """How many connections wait in the queue of a listening socket."""
+    """Return the number of connections in the queue of a listening socket."""
     lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     return sum(
         int(line[4].partition(":")[2], 16) for line in lines if line[1].endswith(f":{port:04X}") and line[3] == "0A"

@@ -1,4 +1,4 @@
-"""Slow clients and the portal's gunicorn worker: no thread waits for a client, and no client waits for a slow one."""
+"""Slow clients at the portal's gunicorn worker occupy no thread and delay no other client."""
 
 import contextlib
 import select
@@ -43,7 +43,7 @@ def running(folder: Path, conf: str) -> Iterator[Gunicorn]:
 
 @contextlib.contextmanager
 def clients(gunicorn: Gunicorn, count: int, first: bytes, buffer: int = 0) -> Iterator[list[socket.socket]]:
-    """Connect so many clients, each of which sends some bytes and then nothing more."""
+    """Connect clients, each of which sends some bytes and then nothing."""
     with contextlib.ExitStack() as stack:
         opened = []
         for _ in range(count):
@@ -66,7 +66,7 @@ def read_all(client: socket.socket) -> bytes:
 
 
 def exchange(gunicorn: Gunicorn, *pieces: bytes) -> bytes:
-    """Send a request in pieces and return everything that comes until the connection ends."""
+    """Send a request in pieces and return everything received until the connection is closed."""
     with clients(gunicorn, 1, pieces[0]) as [client]:
         for piece in pieces[1:]:
             time.sleep(0.05)

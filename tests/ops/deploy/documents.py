@@ -1,4 +1,4 @@
-"""What the tests of deployment read: YAML files, and the tools that judge files, from the test environment."""
+"""Helpers for tests of deployment files: YAML documents and validators."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def documents(path: str | Path) -> list[dict[str, Any]]:
 
 
 def tool(name: str, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> str:
-    """Run a tool in the repository and return what it says; it must be content."""
+    """Run a tool in the repository, which must succeed, and return its output."""
     done = subprocess.run(
         [TOOLS / name, *arguments],
         cwd=REPOSITORY,
@@ -40,5 +40,5 @@ def tool(name: str, *arguments: str | Path, environment: Mapping[str, str] | Non
 
 
 def follows_schema(schema: str, *files: str | Path) -> None:
-    """Hold files against a schema that check-jsonschema brings along; nothing is downloaded."""
+    """Validate files against a schema that is included in check-jsonschema."""
     tool("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)

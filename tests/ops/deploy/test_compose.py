@@ -1,4 +1,4 @@
-"""The compose files: valid, hardened, and such that the platform starts with what they say."""
+"""The compose files are valid and hardened, and the platform starts with their settings."""
 
 import re
 import subprocess
@@ -26,7 +26,7 @@ NAMES = {
 
 
 def services(*files: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every service that is defined, and not only changed, in a file."""
+    """Yield the services that a file defines, without those that it only changes."""
     for file in files:
         yield from ((name, each) for name, each in file["services"].items() if "image" in each)
 
@@ -169,7 +169,7 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def initialise(folder: Path) -> Path:
-    """Run init.sh as an operator does, into a folder."""
+    """Run init.sh in a folder."""
     (folder / "pyproject.toml").write_text((REPOSITORY / "pyproject.toml").read_text())
     subprocess.run(
         ["ops/deploy/init.sh"],
@@ -182,7 +182,7 @@ def initialise(folder: Path) -> Path:
 
 
 def load(made: Path, names: dict[str, str] | None = None, more: dict[str, str] | None = None) -> config.Settings:
-    """Read the settings that a part is given, with the files where init.sh has put them."""
+    """Load the settings of a part, with the secret files of init.sh."""
     given = {**COMPOSE["services"]["portal-a"]["environment"], **(more or {})}
 
     def value(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a container becomes, and how it tells whether it is well."""
+"""The container's entry point: parts, commands and health checks."""
 
 import ssl
 import stat

@@ -1,4 +1,4 @@
-"""nginx with the configuration that is deployed: what it lets through, what it says of clients, what it keeps away."""
+"""nginx with the deployed configuration: forwarded requests, client addresses, rejected requests, log."""
 
 import http.server
 import json
@@ -15,7 +15,7 @@ from tests.ops.conftest import wait_until
 
 
 class Echo(http.server.BaseHTTPRequestHandler):
-    """Answers with what it was asked."""
+    """Responds with the request that it received."""
 
     protocol_version = "HTTP/1.1"
 
@@ -36,7 +36,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
 
 
 class Running:
-    """nginx before an echo in the place of each part."""
+    """nginx in front of an echo server for each part."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -55,7 +55,7 @@ class Running:
             raise AssertionError(self.process.communicate()) from None
 
     def curl(self, host: str, path: str, *options: str, tls: bool = True) -> tuple[str, str]:
-        """Ask by a host's name; returns "status protocol redirect" and the body."""
+        """Request a path of a host; returns "status protocol redirect" and the body."""
         port = self.tls if tls else self.plain
         origin = f"{'https' if tls else 'http'}://{host}:{port}"
         done = subprocess.run(

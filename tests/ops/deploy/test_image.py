@@ -1,4 +1,4 @@
-"""The image: what hadolint and we ask of a Dockerfile, and whether everything that it names is there."""
+"""The Dockerfile: hadolint, the project's own rules, and the files that it names."""
 
 import ast
 import fnmatch
@@ -18,7 +18,7 @@ def of(name: str) -> list[str]:
 
 
 def let_in() -> list[str]:
-    """The patterns that .dockerignore takes back from its "nothing at all"."""
+    """Return the patterns that .dockerignore excludes from its general "*"."""
     lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
     assert lines[1] == "*"
     return [line[1:] for line in lines if line.startswith("!")]

@@ -1,4 +1,4 @@
-"""The manifests, put together as Kustomize does, against the schemas of Kubernetes and what we ask of a pod."""
+"""The Kubernetes manifests, built as Kustomize does: schemas, hardening, limits, network policies."""
 
 import re
 from collections.abc import Iterator
@@ -91,7 +91,7 @@ KEYS = {"containers": "name", "volumes": "name", "env": "name", "volumeMounts": 
 
 
 def _merge(into: Manifest, patch: Manifest) -> None:
-    """Merge as a strategic merge patch does, for the lists that our patches touch."""
+    """Merge like a strategic merge patch, for the lists that the patches change."""
     for name, value in patch.items():
         if isinstance(value, dict) and isinstance(into.get(name), dict):
             _merge(into[name], value)

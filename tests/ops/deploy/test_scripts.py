@@ -1,4 +1,4 @@
-"""The shell scripts: what shellcheck says, and what they do, with stand-ins only for docker, ssh and certbot."""
+"""The shell scripts: shellcheck, and their behaviour with stubs for docker, ssh and certbot."""
 
 import os
 import re
@@ -30,7 +30,7 @@ PARTS = ["portal-a", "portal-b", "proxy-a", "proxy-b", "worker", "scheduler"]
 
 
 def scripts() -> list[Path]:
-    """Every shell script of the repository, found by its first line."""
+    """Return every shell script of the repository, found by its first line."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=REPOSITORY, capture_output=True, check=True
     )
@@ -54,7 +54,7 @@ def test_shellcheck_reports_nothing_for_any_script() -> None:
 
 
 class Machine:
-    """A folder as on a machine that serves, with a docker that only notes what it is told."""
+    """A folder as on a production machine, with a stub of docker that records its arguments."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -75,7 +75,7 @@ class Machine:
         )
 
     def replaced(self) -> list[tuple[str, str]]:
-        """Which part was made to run which version, in order."""
+        """Return the parts and versions that were started, in order."""
         calls = [line.split() for line in self.calls.read_text().splitlines()]
         return [(call[-1], call[0]) for call in calls if call[1:3] == ["compose", "up"]]
 

@@ -1,4 +1,4 @@
-"""GitHub's workflows: valid, least privileged, pinned, and naming only what is in this repository."""
+"""The GitHub workflows: validity, permissions, pinned actions, existing files."""
 
 import re
 import subprocess

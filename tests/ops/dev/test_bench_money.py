@@ -1,4 +1,4 @@
-"""The benchmark of the shop measures something real: purchases, callbacks and the verification of a seeded ledger."""
+"""The money benchmark: purchases, callbacks and verification of a seeded ledger."""
 
 import os
 from pathlib import Path

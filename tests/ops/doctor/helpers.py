@@ -1,4 +1,4 @@
-"""Installations for the doctor to look at, and short ways to say what was found in them."""
+"""Installations for tests of the doctor, and helpers for its findings."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +17,7 @@ GOOD_KEYS = {name: f"{number}f0e1d2c3b4a5968778695a4b3c2d1e0f" for number, name 
 
 
 def settings(**more: str) -> Settings:
-    """Settings whose servers are nowhere; `mail__smtp_host="…"` sets one."""
+    """Return settings of servers that do not exist; `mail__smtp_host="…"` changes one."""
     given = {f"ZENZEFI_{name}".upper(): value for name, value in more.items()}
     addresses = {"DATABASE_URL": f"postgresql://nobody@{NOWHERE}/none", "REDIS_URL": f"redis://{NOWHERE}/0"}
     return config.load_settings({**GOOD_KEYS, **addresses, **given})
@@ -26,26 +26,26 @@ def settings(**more: str) -> Settings:
 def installation(
     chosen: Settings | None = None, *, data: Path | None = None, hurried: bool = True, **more: str
 ) -> Installation:
-    """An installation of which nothing runs unless the settings name what does."""
+    """Return an installation in which only the servers named by the settings run."""
     chosen = chosen or settings(**more)
     sessions = database.sessions(create_engine(chosen.database.url, connect_args={"connect_timeout": 3}))
     return Installation(chosen, sessions, f"http://{NOWHERE}", f"http://{NOWHERE}", data, hurried)
 
 
 def levels(findings: Iterable[Finding]) -> dict[str, Level]:
-    """What was found, by what was looked at."""
+    """Return the levels of all findings by subject."""
     return {finding.what: finding.level for finding in findings}
 
 
 def problems(findings: Iterable[Finding]) -> dict[str, Level]:
-    """What is not well, by what was looked at; each says what to do and where to read more."""
+    """Return the levels of the problems by subject; each has an advice and a link."""
     found = [finding for finding in findings if not finding.is_well]
     assert all(finding.do and finding.see for finding in found if finding.seen != "it does not answer")
     return levels(found)
 
 
 def production(**more: str) -> dict[str, str]:
-    """What a shop needs to start in production."""
+    """Settings that are required in production."""
     facts: dict[str, Any] = {
         "platform__environment": "production",
         "portal__public_url": "https://shop.example",

@@ -1,4 +1,4 @@
-"""`./zenzefi doctor SUBJECT` as it is run at a terminal."""
+"""`./zenzefi doctor SUBJECT` on the command line."""
 
 import json
 

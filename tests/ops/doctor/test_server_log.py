@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]
 
 
 def fail_in_every_way(url: str) -> None:
-    """Break a unique index, a check and a type, and be cancelled as too slow, each with values in the statement."""
+    """Run statements with values that violate a unique index, a check and a type, and one that is too slow."""
     address, hashed, secret = VALUES[1], VALUES[0], VALUES[2]
     connection = psycopg2.connect(url)
     connection.autocommit = True

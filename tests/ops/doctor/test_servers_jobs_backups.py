@@ -42,7 +42,7 @@ OK, WARNING, BAD = Level.OK, Level.WARNING, Level.BAD
 
 @pytest.fixture
 def home(committed: tuple[Settings, Sessions], redis: Redis) -> Installation:
-    """An installation with a real database and a real, empty Redis, examined without hurry."""
+    """An installation with a real database and a real, empty Redis."""
     return replace(installation(committed[0], hurried=False), sessions=committed[1])
 
 
@@ -280,7 +280,7 @@ def test_overdue_and_permanently_failed_mails_are_reported(home: Installation, t
 
 @pytest.fixture
 def write_backup(tmp_path: Path) -> Callable[..., Manifest]:
-    """Write something that lies there as a backup does."""
+    """Write files that look like a backup."""
 
     def write(days: float = 0, content: bytes = b"a dump", written: bytes = b"a dump") -> Manifest:
         moment = clock.now() - timedelta(days=days)

@@ -1,4 +1,4 @@
-"""`./zenzefi doctor` looks at settings, secrets, certificates and at everything that is reached over a wire."""
+"""`./zenzefi doctor` checks settings, secrets, certificates and network services."""
 
 import datetime
 import http.server
@@ -30,7 +30,7 @@ WARNING, BAD = Level.WARNING, Level.BAD
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
-    """Says the same to everybody."""
+    """Sends the same response to every client."""
 
     def __init__(self, status: int, body: bytes, *more: Any) -> None:
         self.said = status, body
@@ -48,7 +48,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def answering(status: int, body: bytes, certificate: Path | None = None) -> Iterator[str]:
-    """Serve one answer on a free port; yields host and port."""
+    """Serve one response on a free port; yields host and port."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Answers, status, body))
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -210,7 +210,7 @@ _MAY_NOT = dict.fromkeys([*_USES, "key_cert_sign", "crl_sign", "encipher_only", 
 def issue(
     name: str, *, days: float = 90, by: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None = None
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """Issue a certificate; by itself when nobody else is named."""
+    """Issue a certificate, self-signed without an issuer."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     issuer = by[0].subject if by else subject
@@ -233,7 +233,7 @@ def issue(
 
 
 def written(path: Path, key: ec.EllipticCurvePrivateKey, *chain: x509.Certificate) -> Path:
-    """Write a key and a chain as the workers read them."""
+    """Write a key and a chain into one PEM file."""
     encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     parts = [key.private_bytes(encoding, form, serialization.NoEncryption())]
     path.write_bytes(b"".join([*parts, *(one.public_bytes(encoding) for one in chain)]))

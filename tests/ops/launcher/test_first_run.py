@@ -1,4 +1,4 @@
-"""Getting an installation ready to run says in one sentence why it cannot."""
+"""Preparing an installation reports errors in one sentence."""
 
 import subprocess
 import sys

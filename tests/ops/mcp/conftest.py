@@ -1,4 +1,4 @@
-"""A shop for an assistant to look at."""
+"""Fixtures for tests of the MCP server."""
 
 import sys
 
@@ -19,7 +19,7 @@ collect_ignore = ["test_protocol.py"] if sys.version_info < (3, 13) else []
 
 @pytest.fixture
 def read_tools(committed: Committed) -> ReadTools:
-    """A shop with alice, who bought a token, paid something and used it, and dana, the admin."""
+    """A database with alice, who paid, bought a token and used it, and dana, the admin."""
     settings, factory = committed
     alice = person(factory, "alice", balance="100")
     person(factory, "dana", is_superuser=True)

@@ -1,4 +1,4 @@
-"""The MCP server as a program: its protocol on standard input and over HTTP. On Python 3.13 only, as the library is."""
+"""The MCP server as a process, on standard input and over HTTP; on Python 3.13 only, like the library."""
 
 import http.client
 import json
@@ -18,13 +18,13 @@ from tests.ops.mcp.conftest import Committed
 
 @pytest.fixture
 def environment_of(committed: Committed, environment: dict[str, str]) -> dict[str, str]:
-    """The environment of the server."""
+    """The server's environment variables."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ZENZEFI_", "COV_"))}
     return {**kept, **environment, "DATABASE_URL": committed[0].database.url, "PYTHONPATH": str(REPOSITORY)}
 
 
 def talk(environment: dict[str, str], *arguments: str, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Speak the protocol's lines with a server on standard input and output, and return its answers in order."""
+    """Send requests to a server on standard input, and return its responses in order."""
     hello = {
         "protocolVersion": "2025-06-18",
         "capabilities": {},
@@ -60,7 +60,7 @@ def call(name: str, **arguments: Any) -> dict[str, Any]:
 
 
 def told(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return what a tool said."""
+    """Return the result of a tool."""
     found: dict[str, Any] = json.loads(answer["result"]["content"][0]["text"])
     return found
 

@@ -1,4 +1,4 @@
-"""What an assistant can look up, and what it can change in an admin's name."""
+"""Read tools and write tools of the MCP server."""
 
 import json
 import uuid

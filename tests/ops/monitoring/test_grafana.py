@@ -1,4 +1,4 @@
-"""The dashboards ask for metrics that exist, and link to alerts that exist."""
+"""The Grafana dashboards query metrics that exist, and link to alerts that exist."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager take what is in ops/, every alert is tested and says what to do, and all names exist."""
+"""Prometheus and Alertmanager configuration: validity, a test and a runbook for each alert, existing metrics."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ ON_DEMAND = {"jobs.payments.settle", "jobs.payments.ask", "jobs.payments.send_re
 
 
 def run(program: str, *arguments: str) -> str:
-    """Run one of Prometheus' own programs; what it finds wrong fails the test."""
+    """Run one of Prometheus' programs; an error that it reports fails the test."""
     if shutil.which(program) is None:
         pytest.fail(f"{program} is needed: apt-get install prometheus prometheus-alertmanager")
     done = subprocess.run([program, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -29,7 +29,7 @@ def run(program: str, *arguments: str) -> str:
 
 
 def rules(kind: str) -> dict[str, dict[str, Any]]:
-    """Return the rules of a kind by their names."""
+    """Return the rules of a kind by name."""
     groups = [
         group for path in sorted(PROMETHEUS.glob("rules/*.yml")) for group in yaml.safe_load(path.read_text())["groups"]
     ]
@@ -37,7 +37,7 @@ def rules(kind: str) -> dict[str, dict[str, Any]]:
 
 
 def names_in(expression: str) -> set[str]:
-    """Return the metrics that an expression asks for."""
+    """Return the metrics of an expression."""
     bare = re.sub(r'"[^"]*"|\{[^}]*\}|\[[^\]]*\]|\b(?:by|without|on) \([^)]*\)', " ", expression)
     found = re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?!\s*\()\b", bare)
     return {name for name in found if "_" in name or ":" in name or name in BUILT_IN} - _FUNCTIONS
@@ -47,7 +47,7 @@ _FUNCTIONS = {"histogram_quantile", "quantile_over_time", "topk"}
 
 
 def declared() -> set[str]:
-    """Return every name that the platform answers with, and every one that is recorded."""
+    """Return the names of all metrics and of all recording rules."""
     endings = {Kind.HISTOGRAM: ("_bucket", "_sum", "_count"), Kind.COUNTER: ("_total",), Kind.GAUGE: ("",)}
     ours = {metric.name + end for side in METRICS.values() for metric in side for end in endings[metric.kind]}
     return ours | set(rules("record")) | BUILT_IN

@@ -1,4 +1,4 @@
-"""Children: how they start, end, are found again, and are never mistaken for somebody else."""
+"""Child processes: start, end, restart, and identification after a crash."""
 
 import os
 import signal

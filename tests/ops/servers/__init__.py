@@ -1,1 +1,1 @@
-"""Tests of the launcher's own servers."""
+"""Tests of the private servers."""

@@ -1,4 +1,4 @@
-"""What needs server connections of its own says so behind a pooler in transaction mode, and works with listen_url.
+"""Commands that need session state fail behind a pooler in transaction mode, and work with listen_url.
 
 PgBouncer's feature matrix: neither LISTEN nor SET nor a session-level lock works in transaction pooling; pg_dump sets
 its search path for the session, which the next client of the server connection would inherit.
@@ -50,7 +50,7 @@ def way(committed: tuple[Settings, Sessions]) -> Iterator[Way]:
 
 
 def found(settings: Settings) -> Finding:
-    """What the doctor says of notifications."""
+    """Return the doctor's finding about notifications."""
     engine = database.connect(settings.database)
     home = replace(installation(settings, hurried=False), sessions=database.sessions(engine))
     [finding] = [one for one in databases.examine_postgres(home) if one.what == NOTIFIED]

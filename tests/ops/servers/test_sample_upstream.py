@@ -1,4 +1,4 @@
-"""The sample upstream: plain, streamed and odd requests over one kept connection."""
+"""The sample upstream: plain, streamed and unusual requests over one kept connection."""
 
 import asyncio
 import hashlib

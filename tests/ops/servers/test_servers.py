@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis of our own: they keep data through a kill, and let nobody else in."""
+"""Private PostgreSQL and Redis: data survives a kill, and access needs the password."""
 
 import os
 import stat
