@@ -4,8 +4,10 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 _hasher = PasswordHasher()
-# Verified when there is no such user, so that the response takes as long as for a wrong password.
-_dummy_hash = _hasher.hash("a password that belongs to nobody")
+# Verified when there is no such user, so that the response takes as long as for a wrong password. A constant, since
+# computing it would delay the start of every process; the cost parameters must be those of `PasswordHasher()`.
+DUMMY_HASH = "$argon2id$v=19$m=65536,t=3,p=4$PwHzi7CmlwMitGJTM23fOQ$CPwKL20l9Rymbd81yo/EYWR07k59HUFwbosKRbueid0"
+_dummy_hash = DUMMY_HASH
 
 
 def hash_password(password: str) -> str:
