@@ -12,6 +12,8 @@ from redis import Redis
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from models import clock, database
 from models.config import settings as config
@@ -57,6 +59,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return first.index(folder) if folder in first else len(first)
 
     items.sort(key=rank)
+
+
+# These share one platform and one browser (tests/e2e/conftest.py), so one process runs them all.
+ONE_PLATFORM = tuple(
+    f"tests/e2e/test_{name}.py"
+    for name in ("admin", "api", "browser_access", "doctor", "documented_commands", "journey", "shop")
+)
+
+
+class Scheduling(LoadFileScheduling):
+    """Gives each file to one process, and the files that share a platform to the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return "tests/e2e" if file in ONE_PLATFORM else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Use the scheduler above where files are kept together."""
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
@@ -213,7 +236,7 @@ class Clock:
 
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The test's clock, which stands still until advanced."""
+    """The test's clock, which is stopped until advanced."""
     stopped = Clock(clock.now().replace(microsecond=0))
     monkeypatch.setattr(clock, "now", stopped)
     return stopped

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ops.bootstrap import REPOSITORY
+from ops.launcher.installation import Folders
 from ops.processes.stale import Process, end, identify, with_mark, with_working_folder
 
 STUBS = {
@@ -96,7 +97,7 @@ def make_installation(folder: Path) -> Path:
 
 
 class StubInstallation:
-    """The launcher in a folder of its own, run as a person would run it."""
+    """The launcher in a separate folder, run from outside."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = make_installation(folder / "installation")
@@ -122,7 +123,7 @@ class StubInstallation:
         return process
 
     def up(self, *options: str, prefix: tuple[str, ...] = ()) -> tuple[subprocess.Popen[str], dict[str, Any]]:
-        """Start `up` and wait for what the ready file says."""
+        """Start `up`, wait for the ready file and return its contents."""
         stale = self.ready_file.stat().st_ino if self.ready_file.exists() else 0
         process = self.launch(*options, prefix=prefix)
         wait_until(lambda: process.poll() is not None or self._is_fresh(stale), 60)
@@ -131,11 +132,11 @@ class StubInstallation:
         return process, json.loads(self.ready_file.read_text())
 
     def _is_fresh(self, stale: int) -> bool:
-        """Tell whether the ready file is another than the one that a killed launcher left."""
+        """Return whether the ready file is newer than the one left by a killed launcher."""
         return self.ready_file.exists() and self.ready_file.stat().st_ino != stale
 
     def refuses(self, *options: str, prefix: tuple[str, ...] = ()) -> str:
-        """Run an `up` that cannot start; returns its one sentence, having seen that it is one and no traceback."""
+        """Run an `up` that cannot start; returns its error, which is one sentence without a traceback."""
         process = self.launch(*options, prefix=prefix)
         output, errors = process.communicate(timeout=60)
         assert process.returncode not in {0, None}, output
@@ -144,7 +145,7 @@ class StubInstallation:
         return lines[-1] if lines and lines[0].startswith("usage:") else errors.strip()
 
     def processes(self) -> list[Process]:
-        """Return everything that runs on the data folder."""
+        """Return all processes of the data folder."""
         return [*with_mark(str(self.data)), *with_working_folder(self.data / "postgres/data")]
 
     def close(self) -> None:
@@ -160,7 +161,7 @@ class StubInstallation:
 
 
 def wait_until(holds: Callable[[], object], seconds: float = 20) -> None:
-    """Wait for something to become true, and fail when it does not."""
+    """Wait until a condition is true, and fail after a time limit."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it never came true"
@@ -168,12 +169,30 @@ def wait_until(holds: Callable[[], object], seconds: float = 20) -> None:
 
 
 def gone(pid: int) -> bool:
-    """Tell whether a process has ended, be it reaped or not."""
+    """Return whether a process has ended, reaped or not."""
     return identify(pid) is None
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Iterator[StubInstallation]:
+def new_installation(tmp_path: Path) -> Iterator[StubInstallation]:
+    """A stub installation without a data folder."""
     installation = StubInstallation(tmp_path)
     yield installation
     installation.close()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with an initialised PostgreSQL, so that not every test has to create one."""
+    folders = Folders(tmp_path_factory.mktemp("cluster") / "d")
+    folders.make()
+    with folders.postgres_server():
+        pass
+    return folders.data
+
+
+@pytest.fixture
+def installation(new_installation: StubInstallation, cluster: Path) -> StubInstallation:
+    """A stub installation whose PostgreSQL is initialised."""
+    subprocess.run(["cp", "-a", str(cluster), str(new_installation.data)], check=True)
+    return new_installation

@@ -4,6 +4,7 @@ docs/spec/invariants.md#32-redirects-and-forged-headers
 """
 
 import ast
+import os
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,8 @@ def is_ours(location: str | None, settings: Settings) -> bool:
     return location.startswith("/") and not location.startswith(("//", "/\\"))
 
 
-@pytest.mark.parametrize("foreign", FOREIGN[:3])
+# The long run sends each of them to every route; below, all of them are sent to every view that reads a return address.
+@pytest.mark.parametrize("foreign", FOREIGN[: 3 if os.environ.get("ZENZEFI_SOAK") else 1])
 def test_32_no_route_is_an_open_redirect(
     *,
     app: Flask,

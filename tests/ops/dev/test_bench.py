@@ -1,4 +1,4 @@
-"""The benchmark: what it reads, what it makes of it, and one run of everything at tiny sizes."""
+"""The benchmark: parsing of results, evaluation, report, and one run at tiny sizes."""
 
 import asyncio
 import contextlib
@@ -151,8 +151,11 @@ def test_memory_of_a_process_and_its_growth_are_measured() -> None:
     assert len(kept) == 64 * 1024 * 1024
 
 
+LONG = pytest.mark.skipif(not os.environ.get("ZENZEFI_SOAK"), reason="starts 13 servers and proxies; --soak runs it")
+
+
 def left() -> list[str]:
-    """Name what a run may leave: its folder, and processes that carry it as their mark."""
+    """Return what a run may leave behind: its folder, and processes with its mark."""
     found = [str(folder) for folder in Path(tempfile.gettempdir()).glob("zenzefi-bench-*")]
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -207,7 +210,7 @@ def check_what_needs_no_tool(found: dict[str, Any]) -> None:
     assert medians["zenzefi", 20] >= 40
 
 
-@pytest.mark.skipif(not os.environ.get("ZENZEFI_SOAK"), reason="the run without wrk shows the same; --soak runs both")
+@LONG
 def test_a_tiny_run_measures_everything_and_leaves_nothing_behind() -> None:
     before = set(left())
     found = bench.run(TINY)
@@ -224,6 +227,7 @@ def test_a_tiny_run_measures_everything_and_leaves_nothing_behind() -> None:
     assert "zenzefi, 64 tokens" in report.text(found)
 
 
+@LONG
 def test_a_missing_tool_is_reported_and_the_rest_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ops.dev.bench.targets.program", lambda _: None)
     monkeypatch.setattr(bench, "program", lambda _: None)

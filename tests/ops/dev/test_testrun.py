@@ -1,4 +1,4 @@
-"""`./zenzefi test`: what it runs, what it hides from the tests, and what it hands back."""
+"""`./zenzefi test`: checks, environment of the tests, and exit code."""
 
 import os
 import subprocess
@@ -35,7 +35,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 def test_all_checks_and_coverage_run_by_default(calls: list[object]) -> None:
     assert testrun.main([]) == 3
     assert testrun.main(["--soak"]) == 3
-    assert calls == ["checks", [*testrun.COVERED, *testrun.SIDE_BY_SIDE]] * 2
+    assert calls == [
+        "checks",
+        [*testrun.COVERED, *testrun.SIDE_BY_SIDE],
+        "checks",
+        [*testrun.COVERED, testrun.BRANCHES, *testrun.SIDE_BY_SIDE],
+    ]
     assert "--cov-fail-under=85" in testrun.COVERED
 
 

@@ -1,4 +1,4 @@
-"""`./zenzefi up` from outside: start, stop, kill -9, and every mistake that a person can make."""
+"""`./zenzefi up` from outside: start, stop, kill -9, and invalid options and settings."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def everyone(ready: dict[str, Any]) -> list[int]:
 
 
 def variables(pid: int) -> set[str]:
-    """Return the names in a process's environment, without the mark that the launcher finds its processes by."""
+    """Return the names in a process's environment, without the launcher's mark."""
     found = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     return {name.partition(b"=")[0].decode() for name in found} - {MARK}
 
@@ -38,11 +38,11 @@ def status(url: str) -> int:
         return int(reply.status)
 
 
-def test_up_starts_everything_prints_a_summary_and_stops_on_ctrl_c(installation: StubInstallation) -> None:
-    installation.environment["SOMEBODYS_API_KEY"] = "a secret of the caller's shell"
-    process, ready = installation.up("--workers", "2")
+def test_up_starts_everything_prints_a_summary_and_stops_on_ctrl_c(new_installation: StubInstallation) -> None:
+    new_installation.environment["SOMEBODYS_API_KEY"] = "a secret of the caller's shell"
+    process, ready = new_installation.up("--workers", "2")
 
-    assert stat.S_IMODE(installation.ready_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(new_installation.ready_file.stat().st_mode) == 0o600
     assert status(ready["portal_url"] + "/health") == 200
     assert status(ready["proxy_url"] + "/_zenzefi/ready") == 200
     assert status(ready["upstream_url"] + "/certificates/filter") == 200
@@ -58,7 +58,7 @@ def test_up_starts_everything_prints_a_summary_and_stops_on_ctrl_c(installation:
         assert {"DATABASE_URL", "REDIS_URL"} <= variables(ready["pids"][part])
     for pid in everyone(ready):
         assert not variables(pid) & {"ZENZEFI_ADMIN__PASSWORD", "ZENZEFI_ADMIN__PASSWORD_FILE", "SOMEBODYS_API_KEY"}
-    secrets = installation.data / "secrets"
+    secrets = new_installation.data / "secrets"
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()} == {0o600}
     time.sleep(2.5)  # the stub worker writes its mail after two seconds
@@ -72,8 +72,8 @@ def test_up_starts_everything_prints_a_summary_and_stops_on_ctrl_c(installation:
     assert f"curl -H 'X-Access-Token: demo-1' {ready['proxy_url']}/certificates/filter" in output
     assert "Press Ctrl-C to stop." in output
     assert "mail: To alice@example.test: Welcome" in output.splitlines()
-    assert installation.processes() == []
-    assert not installation.ready_file.exists()
+    assert new_installation.processes() == []
+    assert not new_installation.ready_file.exists()
 
 
 def test_a_second_start_keeps_data_and_shows_no_password(installation: StubInstallation) -> None:
@@ -117,7 +117,7 @@ def test_a_stop_ends_grandchildren_too(installation: StubInstallation) -> None:
 
 
 def workers(installation: StubInstallation) -> list[int]:
-    """The proxy's workers, as the ready file names them now."""
+    """Return the process ids of the proxy's workers in the ready file."""
     return list(json.loads(installation.ready_file.read_text())["pids"]["proxy"])
 
 
@@ -159,30 +159,30 @@ def test_a_part_that_dies_is_restarted_and_the_ready_file_is_updated(installatio
     assert "worker was killed by SIGKILL" in errors
 
 
-def test_up_runs_below_a_private_folder(installation: StubInstallation) -> None:
-    installation.data.parent.chmod(0o700)
-    closed = installation.data.parent / "closed"
+def test_up_runs_below_a_private_folder(new_installation: StubInstallation) -> None:
+    new_installation.data.parent.chmod(0o700)
+    closed = new_installation.data.parent / "closed"
     closed.mkdir(mode=0o700)
-    installation.data = closed / "data"
+    new_installation.data = closed / "data"
 
-    _, ready = installation.up()
+    _, ready = new_installation.up()
 
     assert ready["demo_token"] == "demo-1"
 
 
 @pytest.mark.parametrize("folder", ["with space", "n" * 90])
-def test_any_name_of_the_data_folder_works(installation: StubInstallation, folder: str) -> None:
-    installation.data = installation.data.parent / folder
+def test_any_name_of_the_data_folder_works(new_installation: StubInstallation, folder: str) -> None:
+    new_installation.data = new_installation.data.parent / folder
 
-    _, ready = installation.up()
+    _, ready = new_installation.up()
 
     assert ready["demo_token"] == "demo-1"
 
 
-def test_up_runs_as_an_ordinary_user(installation: StubInstallation) -> None:
+def test_up_runs_as_an_ordinary_user(new_installation: StubInstallation) -> None:
     prefix = USER_NAMESPACE if os.geteuid() == 0 else ()
 
-    _, ready = installation.up(prefix=prefix)
+    _, ready = new_installation.up(prefix=prefix)
 
     assert not gone(ready["pids"]["postgres"])
 
@@ -196,17 +196,17 @@ def test_a_second_up_on_the_same_data_folder_is_rejected(installation: StubInsta
     assert installation.ready_file.exists()
 
 
-def test_a_taken_port_is_reported_with_the_option_that_changes_it(installation: StubInstallation) -> None:
+def test_a_taken_port_is_reported_with_the_option_that_changes_it(new_installation: StubInstallation) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
 
-        assert installation.refuses("--portal-port", str(port), "--proxy-port", "0") == (
+        assert new_installation.refuses("--portal-port", str(port), "--proxy-port", "0") == (
             f"Port {port} for the portal is already taken; choose another one with --portal-port."
         )
-        assert "--proxy-port" in installation.refuses("--portal-port", "0", "--proxy-port", str(port))
-    assert installation.processes() == []
+        assert "--proxy-port" in new_installation.refuses("--portal-port", "0", "--proxy-port", str(port))
+    assert new_installation.processes() == []
 
 
 @pytest.mark.parametrize(
@@ -220,9 +220,9 @@ def test_a_taken_port_is_reported_with_the_option_that_changes_it(installation: 
     ],
 )
 def test_an_invalid_option_is_reported_in_one_sentence(
-    installation: StubInstallation, options: list[str], said: str
+    new_installation: StubInstallation, options: list[str], said: str
 ) -> None:
-    assert said in installation.refuses(*options)
+    assert said in new_installation.refuses(*options)
 
 
 @pytest.mark.parametrize(
@@ -240,11 +240,11 @@ def test_an_invalid_option_is_reported_in_one_sentence(
     ],
 )
 def test_an_invalid_variable_is_reported_in_one_sentence(
-    installation: StubInstallation, variable: str, value: str, said: str
+    new_installation: StubInstallation, variable: str, value: str, said: str
 ) -> None:
-    installation.environment[variable] = value
+    new_installation.environment[variable] = value
 
-    sentence = installation.refuses()
+    sentence = new_installation.refuses()
 
     assert said in sentence
     assert "hidden" not in sentence
@@ -282,10 +282,10 @@ def test_a_password_not_shown_by_a_failed_start_is_shown_by_the_next(installatio
     assert ready["admin_password"] == (installation.data / "secrets/admin.password").read_text().strip()
 
 
-def test_a_data_folder_that_is_a_file_is_reported_in_one_sentence(installation: StubInstallation) -> None:
-    installation.data.write_text("")
+def test_a_data_folder_that_is_a_file_is_reported_in_one_sentence(new_installation: StubInstallation) -> None:
+    new_installation.data.write_text("")
 
-    assert installation.refuses() == f"The data folder {installation.data} cannot be used: File exists."
+    assert new_installation.refuses() == f"The data folder {new_installation.data} cannot be used: File exists."
 
 
 def test_a_data_folder_of_another_postgresql_is_reported_in_one_sentence(installation: StubInstallation) -> None:
@@ -298,10 +298,10 @@ def test_a_data_folder_of_another_postgresql_is_reported_in_one_sentence(install
     assert installation.refuses().startswith("The data folder belongs to PostgreSQL 9, and only version ")
 
 
-def test_a_full_disk_is_reported_in_one_sentence(installation: StubInstallation) -> None:
-    installation.data.mkdir()
-    small_disk = ("unshare", "--map-root-user", "--mount", "sh", "-c", MOUNT, str(installation.data))
+def test_a_full_disk_is_reported_in_one_sentence(new_installation: StubInstallation) -> None:
+    new_installation.data.mkdir()
+    small_disk = ("unshare", "--map-root-user", "--mount", "sh", "-c", MOUNT, str(new_installation.data))
 
-    sentence = installation.refuses(prefix=small_disk)
+    sentence = new_installation.refuses(prefix=small_disk)
 
-    assert re.fullmatch(rf"Only \d+ MB are free in {installation.data}; 300 MB are needed\.", sentence)
+    assert re.fullmatch(rf"Only \d+ MB are free in {new_installation.data}; 300 MB are needed\.", sentence)
