@@ -26,6 +26,7 @@ from models.users import User
 from ops.commands import migrate
 from ops.dev import testrun
 from tests import audit_coverage
+from tests.databases import DatabasePool
 
 PASSWORD = "correct horse battery"
 SECRETS = {
@@ -162,13 +163,20 @@ def session(connection: Connection) -> Iterator[Session]:
         yield session
 
 
+@pytest.fixture(scope="session")
+def pool(make_database: Callable[[], str], template: str) -> DatabasePool:
+    """Databases that are emptied after a test and used again."""
+    return DatabasePool(make_database, _named(template))
+
+
 @pytest.fixture
-def committed(make_database: Callable[[], str], environment: dict[str, str]) -> Iterator[tuple[Settings, Sessions]]:
+def committed(pool: DatabasePool, environment: dict[str, str]) -> Iterator[tuple[Settings, Sessions]]:
     """A separate database with real commits, for threads, notifications and processes."""
-    settings = config.load_settings({**environment, "DATABASE_URL": make_database()})
-    engine = database.connect(settings.database)
-    yield settings, database.sessions(engine)
-    engine.dispose()
+    with pool.database() as url:
+        settings = config.load_settings({**environment, "DATABASE_URL": url})
+        engine = database.connect(settings.database)
+        yield settings, database.sessions(engine)
+        engine.dispose()
 
 
 @pytest.fixture
