@@ -10,7 +10,7 @@ from addon.admission.request_attributes import AttributeReader, RequestAttribute
 from addon.admission.token_admission import TokenAdmission
 from addon.http1.decisions import Decision, Defer, Peer, Refuse
 from addon.http1.exchange import Exchange
-from addon.http1.messages.head_parser import RequestHead
+from addon.http1.messages.heads import RequestHead
 from addon.http1.policy_interface import Question
 from addon.own_addresses.router import OwnAddresses
 from addon.recording.exchange_recorder import ExchangeRecorder

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from addon.admission.credentials import Credential, cookie_value, find_credential, mask_secret_shapes
 from addon.admission.device_names import stored_device_name
 from addon.http1.decisions import Peer
-from addon.http1.messages.head_parser import RequestHead
+from addon.http1.messages.heads import RequestHead
 from models.config.server import Tokens
 
 

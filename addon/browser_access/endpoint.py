@@ -11,7 +11,7 @@ from addon.admission.credentials import cookie_name, cookie_value, mask_secret_s
 from addon.admission.refusals import refuse
 from addon.browser_access import pages
 from addon.http1.decisions import Decision, Defer, Local, Peer
-from addon.http1.messages.head_parser import RequestHead
+from addon.http1.messages.heads import RequestHead
 from addon.http1.policy_interface import Question
 from addon.token_cache.database import DatabaseUnavailable, TokenDatabase
 from models.audit import Origin

@@ -1,7 +1,7 @@
 """One request and its response, as the policy, the counters and the logs see it."""
 
 from addon.http1.decisions import Admit
-from addon.http1.messages.head_parser import RequestHead
+from addon.http1.messages.heads import RequestHead
 
 
 class Exchange:

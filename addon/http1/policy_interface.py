@@ -5,7 +5,7 @@ from typing import Protocol
 
 from addon.http1.decisions import Admit, Decision, Defer, Peer, Refuse
 from addon.http1.exchange import Exchange
-from addon.http1.messages.head_parser import RequestHead
+from addon.http1.messages.heads import RequestHead
 from addon.http1.upstream import Upstream
 
 

@@ -8,7 +8,7 @@ from addon.admission.refusals import refuse
 from addon.admission.request_attributes import AttributeReader
 from addon.browser_access.endpoint import BrowserAccessEndpoint, ConfirmationRequest, RedemptionRequest
 from addon.http1.decisions import Decision, Defer, Peer, Refuse
-from addon.http1.messages.head_parser import RequestHead
+from addon.http1.messages.heads import RequestHead
 from addon.http1.policy_interface import Question
 from addon.own_addresses.health import Health
 from addon.own_addresses.json_answers import json_answer, token_status

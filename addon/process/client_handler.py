@@ -11,20 +11,18 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from mitmproxy.connection import Client, ConnectionState, Server
-from mitmproxy.master import Master
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 
-from addon.http1.addon import Http1
 from addon.http1.connection.layer import Http1Layer
+from addon.process.handler_context import HandlerContext
 from addon.process.proxy_protocol import ProxyHeaderError, parse_proxy_header
-from models.addresses import is_in
 
 logger = logging.getLogger(__name__)
 
@@ -44,44 +42,6 @@ class _Context(Context):
         self.client, self.server, self.options, self.layers = client, _NO_SERVER, options, []
 
 
-class ClientHandlers:
-    """What the client connections of a worker share."""
-
-    def __init__(self, http1: Http1, master: Master, *, proxy_protocol: bool) -> None:
-        self.http1 = http1
-        self.master = master
-        self._proxy_protocol = proxy_protocol
-        # The loop keeps weak references to tasks only.
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def new(self) -> "ClientHandler":
-        """Return the protocol of a new connection."""
-        return ClientHandler(self)
-
-    def expects_proxy_header(self, address: str) -> bool:
-        """Whether a connection from this address begins with a PROXY header."""
-        return self._proxy_protocol and is_in(address, self.http1.worker_context.rules.trusted_proxies)
-
-    def run(self, coroutine: Any) -> None:
-        """Run a coroutine in the background."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        if not task.done():
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def run_hook(self, hook: commands.StartHook) -> None:
-        """Call our own addon where it has the hook, and else mitmproxy's addons (TLS certificates)."""
-        (argument,) = hook.args()
-        own: Callable[[Any], Awaitable[None] | None] | None = getattr(self.http1, hook.name, None)
-        try:
-            if own is None:
-                await self.master.addons.handle_lifecycle(hook)
-            elif (waiting := own(argument)) is not None:
-                await waiting
-        except Exception:
-            logger.exception("the hook %s failed", hook.name)
-
-
 class ClientHandler(asyncio.BufferedProtocol):
     """Passes events to the layers and obeys their commands; also the `Sockets` of the HTTP layer."""
 
@@ -89,12 +49,12 @@ class ClientHandler(asyncio.BufferedProtocol):
         "_client",
         "_events",
         "_handle",
-        "_handlers",
         "_header",
         "_is_busy",
         "_is_congested",
         "_layer",
         "_resuming",
+        "_shared",
         "_timer",
         "_transport",
         "client_id",
@@ -104,8 +64,8 @@ class ClientHandler(asyncio.BufferedProtocol):
     _transport: asyncio.Transport
     _handle: Callable[[events.Event], Iterable[commands.Command]]
 
-    def __init__(self, handlers: ClientHandlers) -> None:
-        self._handlers = handlers
+    def __init__(self, handlers: HandlerContext) -> None:
+        self._shared = handlers
         self._layer: Layer | None = None
         self._events: deque[events.Event] = deque()
         self._is_busy = False
@@ -125,9 +85,9 @@ class ClientHandler(asyncio.BufferedProtocol):
         peer = transport.get_extra_info("peername")
         if peer is None:  # It has gone already.
             self._transport.abort()
-        elif self._handlers.expects_proxy_header(peer[0]):
+        elif self._shared.expects_proxy_header(peer[0]):
             self._header = b""
-            seconds = self._handlers.http1.worker_context.limits.head_seconds
+            seconds = self._shared.http1.worker_context.limits.head_seconds
             self._timer = asyncio.get_running_loop().call_later(seconds, self._refuse_header, "it did not come in time")
         else:
             self._begin(peer)
@@ -142,7 +102,7 @@ class ClientHandler(asyncio.BufferedProtocol):
             state=ConnectionState.OPEN,
         )
         self.client_id = client.id
-        if not self._handlers.http1.accept(client, self):
+        if not self._shared.http1.accept(client, self):
             transport.close()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
@@ -159,8 +119,8 @@ class ClientHandler(asyncio.BufferedProtocol):
         if not self.client_id or self._transport.is_closing():
             return
         if self._layer is None:
-            context = _Context(self._client, self._handlers.master.options)
-            self._layer = layer = self._handlers.http1.first_layer(context)
+            context = _Context(self._client, self._shared.master.options)
+            self._layer = layer = self._shared.http1.first_layer(context)
             # Nothing blocks the HTTP layer, so that it needs no generator that could be suspended.
             self._handle = layer.handle if isinstance(layer, Http1Layer) else layer.handle_event
             self.deliver(events.Start())
@@ -206,7 +166,7 @@ class ClientHandler(asyncio.BufferedProtocol):
         self._client.timestamp_end = time.time()
         if self._layer is not None:
             self.deliver(events.ConnectionClosed(self._client))
-        self._handlers.http1.client_disconnected(self._client)
+        self._shared.http1.client_disconnected(self._client)
         self._resume()
 
     def pause_writing(self) -> None:
@@ -250,7 +210,7 @@ class ClientHandler(asyncio.BufferedProtocol):
             if not transport.is_closing():
                 transport.write(command.data)
         elif isinstance(command, commands.StartHook):
-            self._handlers.run(self._run_hook(command))
+            self._shared.run(self._run_hook(command))
         elif isinstance(command, commands.CloseTcpConnection) and command.half_close:
             if self._client.state & ConnectionState.CAN_WRITE and not transport.is_closing():
                 transport.write_eof()
@@ -264,7 +224,7 @@ class ClientHandler(asyncio.BufferedProtocol):
             raise TypeError(f"the layers asked for {command}")
 
     async def _run_hook(self, hook: commands.StartHook) -> None:
-        await self._handlers.run_hook(hook)
+        await self._shared.run_hook(hook)
         if hook.blocking:
             self.deliver(events.HookCompleted(hook))
 
@@ -297,7 +257,7 @@ class ClientHandler(asyncio.BufferedProtocol):
 
     def abort_unless_flushed(self) -> None:
         """Abort the connection after some time if its last bytes were not taken."""
-        self._handlers.http1.abort_unless_flushed(self._transport)
+        self._shared.http1.abort_unless_flushed(self._transport)
 
     def is_congested(self) -> bool:
         """Return whether the transport holds more than its high-water mark."""

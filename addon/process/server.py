@@ -18,7 +18,8 @@ from addon.http1.addon import Http1
 from addon.http1.connection.context import WorkerContext
 from addon.http1.decisions import Refuse
 from addon.process.acceptor import Acceptor
-from addon.process.client_handler import ClientHandler, ClientHandlers
+from addon.process.client_handler import ClientHandler
+from addon.process.handler_context import HandlerContext
 from addon.process.listening_sockets import BACKLOG, accept_pending
 from addon.process.stranded_connections import StrandedConnections
 
@@ -77,7 +78,7 @@ class Gateway:
         self._extra = extra_addons
         self._master: Master | None = None
         self._running: asyncio.Task[None] | None = None
-        self._handlers: ClientHandlers | None = None
+        self._handler_context: HandlerContext | None = None
 
     async def start(self) -> None:
         """Start the master and accept connections."""
@@ -102,7 +103,7 @@ class Gateway:
             await asyncio.sleep(0)
         if self._running.done():
             await self._running
-        self._handlers = ClientHandlers(self.http1, master, proxy_protocol=self._proxy_protocol)
+        self._handler_context = HandlerContext(self.http1, master, proxy_protocol=self._proxy_protocol)
         self._acceptor.start(BACKLOG)
         self._stranded_task = asyncio.create_task(self._stranded.watch())
 
@@ -137,8 +138,8 @@ class Gateway:
         self._listener.close()
 
     def _new_handler(self) -> ClientHandler:
-        assert self._handlers is not None  # only called while connections are accepted
-        return self._handlers.new()
+        assert self._handler_context is not None  # only called while connections are accepted
+        return ClientHandler(self._handler_context)
 
     async def drain(self, seconds: float) -> bool:
         """Let open requests finish; return False when some had to be aborted."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from addon.http1.exchange import Exchange
-from addon.http1.messages.head_parser import RequestHead
+from addon.http1.messages.heads import RequestHead
 from models.metrics.catalogue import LATENCY
 from models.services.gateway.scopes import ORDINARY_METHODS
 

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from addon.http1.decisions import Local, Peer
-from addon.http1.messages.head_parser import RequestHead
+from addon.http1.messages.heads import RequestHead
 from addon.process.tls_files import Certificates
 from addon.recording.counters import Counters, Key
 from addon.recording.prometheus_text import GatewayTotals, render

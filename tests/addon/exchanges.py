@@ -4,7 +4,7 @@ import uuid
 from datetime import timedelta
 
 from addon.http1.exchange import Exchange
-from addon.http1.messages.head_parser import Headers, RequestHead
+from addon.http1.messages.heads import Headers, RequestHead
 from models import clock
 from models.services.gateway.token_lookup import TokenSnapshot
 

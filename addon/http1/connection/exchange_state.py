@@ -7,7 +7,7 @@ from mitmproxy.proxy.commands import StartHook
 from addon.http1.decisions import Admit, Peer, Refuse
 from addon.http1.exchange import Exchange
 from addon.http1.messages.body_framing import BodyReader
-from addon.http1.messages.head_parser import RequestHead
+from addon.http1.messages.heads import RequestHead
 from addon.http1.messages.response import UpstreamResponse
 from addon.http1.observe.recording import Recording
 from addon.http1.policy_interface import Activation, Question

@@ -6,7 +6,8 @@ from addon.http1.connection.websocket import WebSocketTunnel
 from addon.http1.decisions import Refuse
 from addon.http1.messages.body_framing import BodyReader, ChunkedReader, Kind, chunk, last_chunk
 from addon.http1.messages.forwarding import request_head, request_trailers, response_lines
-from addon.http1.messages.head_parser import HeadError, RequestHead, ResponseHead
+from addon.http1.messages.head_parser import HeadError
+from addon.http1.messages.heads import RequestHead, ResponseHead
 from addon.http1.messages.response import UpstreamResponse
 
 # RFC 9110, 9.2.2: a proxy may repeat idempotent requests only.

@@ -5,8 +5,9 @@ from addon.http1.decisions import Peer
 from addon.http1.limits import Limits
 from addon.http1.messages.body_framing import BodyReader, ChunkedReader
 from addon.http1.messages.forwarding import Rules, forwarded_peer, strip_prefix
-from addon.http1.messages.head_parser import HeadError, RequestHead, parse_request
+from addon.http1.messages.head_parser import HeadError, parse_request
 from addon.http1.messages.header_cache import HeaderCache
+from addon.http1.messages.heads import RequestHead
 from addon.http1.messages.receive_buffer import ReceiveBuffer
 from models.addresses import is_in
 from models.services.gateway.request_paths import path_fault

@@ -6,7 +6,7 @@ from addon.http1.connection.exchange_state import ExchangeError, ExchangeState, 
 from addon.http1.connection.parts import ConnectionParts
 from addon.http1.decisions import Refuse
 from addon.http1.messages.forwarding import response_lines
-from addon.http1.messages.head_parser import ResponseHead
+from addon.http1.messages.heads import ResponseHead
 from addon.http1.messages.response import UpstreamResponse
 from addon.http1.observe.recording import notify_tunnel_opened
 

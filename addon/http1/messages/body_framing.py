@@ -3,8 +3,9 @@
 import re
 from enum import Enum, auto
 
-from addon.http1.messages.head_parser import Header, HeadError, parse_header_lines
+from addon.http1.messages.head_parser import HeadError, parse_header_lines
 from addon.http1.messages.header_rules import FORBIDDEN_IN_TRAILERS
+from addon.http1.messages.heads import Header
 
 _MAX_EXTENSION = 256
 _MAX_PADDING = 32

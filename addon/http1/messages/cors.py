@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from addon.http1.decisions import Local
-from addon.http1.messages.head_parser import RequestHead
+from addon.http1.messages.heads import RequestHead
 from models.services.gateway.scopes import ORDINARY_METHODS
 
 # A script may read only the headers that are exposed.

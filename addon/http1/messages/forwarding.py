@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from addon.http1.decisions import Admit, Peer
 from addon.http1.messages.cors import Cors
-from addon.http1.messages.head_parser import Header, Headers, RequestHead, ResponseHead
 from addon.http1.messages.header_rules import (
     NEVER_FORWARDED_TO_CLIENT,
     NOT_NOMINABLE,
     RATE_LIMIT,
     is_forwarded_upstream,
 )
+from addon.http1.messages.heads import Header, Headers, RequestHead, ResponseHead
 from addon.http1.messages.host_rewriting import IN_REQUESTS, HostRewriting, may_name_host
 from models.addresses import Network, is_in, parse_hop
 

@@ -1,6 +1,6 @@
 """Caches of parsed header blocks: clients, and often upstreams, repeat them byte for byte."""
 
-from addon.http1.messages.head_parser import Headers
+from addon.http1.messages.heads import Headers
 
 BLOCKS = 1024
 # Longer blocks are rare and not worth the memory.

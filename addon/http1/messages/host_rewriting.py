@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from addon.http1.decisions import Peer
-from addon.http1.messages.head_parser import Header, Headers, RequestHead
+from addon.http1.messages.heads import Header, Headers, RequestHead
 from addon.http1.messages.request_target import authority_key
 
 # Response headers that may name the upstream's host, and request headers that may name the proxy's.

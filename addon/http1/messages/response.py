@@ -3,8 +3,9 @@
 from addon.http1.limits import Limits
 from addon.http1.messages.body_framing import BodyReader, ChunkedReader, Kind
 from addon.http1.messages.first_line import can_be_response
-from addon.http1.messages.head_parser import HeadError, RequestHead, ResponseHead, parse_response
+from addon.http1.messages.head_parser import HeadError, parse_response
 from addon.http1.messages.header_cache import ResponseHeaderCache
+from addon.http1.messages.heads import RequestHead, ResponseHead
 from addon.http1.messages.receive_buffer import ReceiveBuffer
 
 _UNSIZED = (Kind.CHUNKED, Kind.UNTIL_CLOSE)

@@ -8,7 +8,7 @@ from mitmproxy.flow import Error
 from mitmproxy.websocket import WebSocketData
 
 from addon.http1.exchange import Exchange
-from addon.http1.messages.head_parser import Headers, RequestHead
+from addon.http1.messages.heads import Headers, RequestHead
 from addon.http1.observe.recording import Recording
 from addon.http1.observe.redaction import Redactor
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from addon.http1.exchange import Exchange
-from addon.http1.messages.head_parser import ResponseHead
+from addon.http1.messages.heads import ResponseHead
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
-from addon.http1.messages.head_parser import Header
+from addon.http1.messages.heads import Header
 
 REDACTED = b"[redacted]"
 MASKED = b"[masked]"

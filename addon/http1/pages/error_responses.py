@@ -4,7 +4,7 @@ import json
 from http import HTTPStatus
 
 from addon.http1.decisions import Local, Refuse
-from addon.http1.messages.head_parser import RequestHead
+from addon.http1.messages.heads import RequestHead
 from addon.http1.pages import frame, refusal_pages
 
 _HEADERS: tuple[tuple[str, str], ...] = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))

@@ -17,7 +17,7 @@ from addon.http1.events import Abort, ActivateHook, AdmitSlowHook, ClientClosed,
 from addon.http1.exchange import Exchange
 from addon.http1.limits import Limits
 from addon.http1.messages.forwarding import Rules
-from addon.http1.messages.head_parser import RequestHead
+from addon.http1.messages.heads import RequestHead
 from addon.http1.policy_interface import Activation, Question
 from addon.http1.upstream import Address, Upstream
 from addon.http1.upstream_pool.connection import State, UpstreamConnection

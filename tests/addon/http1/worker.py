@@ -18,7 +18,7 @@ from addon.http1.decisions import Admit, Decision, Defer, Local, Peer, Refuse
 from addon.http1.exchange import Exchange
 from addon.http1.limits import Limits
 from addon.http1.messages.forwarding import Rules
-from addon.http1.messages.head_parser import RequestHead
+from addon.http1.messages.heads import RequestHead
 from addon.http1.policy_interface import Question
 from addon.http1.upstream import Upstream
 from addon.http1.upstream_pool.dialing import dial

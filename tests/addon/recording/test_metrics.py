@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from addon.http1.decisions import Peer
-from addon.http1.messages.head_parser import Headers, RequestHead
+from addon.http1.messages.heads import Headers, RequestHead
 from addon.process.tls_files import Certificates
 from addon.recording.counters import Counters
 from addon.recording.metrics import GAUGES, GatewayMetrics, WorkerGauges

@@ -5,8 +5,9 @@ import pytest
 from addon.http1.decisions import Refuse
 from addon.http1.limits import Limits
 from addon.http1.messages import header_cache
-from addon.http1.messages.head_parser import Headers, parse_request
+from addon.http1.messages.head_parser import parse_request
 from addon.http1.messages.header_cache import HeaderCache
+from addon.http1.messages.heads import Headers
 from tests.addon.http1.messages.test_host_rewriting import RULES
 from tests.addon.http1.playbook import GET, OK, Playbook
 
