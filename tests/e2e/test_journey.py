@@ -217,9 +217,16 @@ def test_every_declared_metric_changes(shop: Shop, watch: Watch) -> None:
         Queue(queues.QUEUE, connection=redis).enqueue("jobs.payments.settle", "no id at all")
     backup = [ROOT / "zenzefi", "backup", "--data", shop.data / "state", "--out", shop.data / "backups"]
     subprocess.run(backup, check=True, capture_output=True, env=clean_environment())
-    # Somebody comes, and begins to pay, while nobody works.
     until_nothing(lambda: [] if watch.values("max(jobs_failed) > 0") else ["a job that failed"])
+    # A user registers and starts a payment while no job runs.
     with shop.suspended_jobs():
+        # Redis hands the first job to the suspended worker, which waits for one; only the next one stays in the queue.
+        with (
+            connected_installation(shop.data / "state", environ=clean_environment()) as settings,
+            Redis.from_url(settings.redis.url) as redis,
+        ):
+            for _ in range(2):
+                Queue(queues.QUEUE, connection=redis).enqueue("jobs.payments.expire_pending")
         somebody = {"email": "late@example.test", "username": "late", "password": PASSWORD}
         assert post(shop, "/auth/register", somebody)[0] == 201
         _, login = post(shop, "/auth/login", somebody)
