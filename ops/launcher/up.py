@@ -58,12 +58,14 @@ def _run(options: Options, folders: Folders, supervisor: Supervisor) -> int:
         plan = make_plan(options, folders, os.environ)
         save_chosen_settings(folders, plan.chosen)
         parts = make_parts(plan)
+        # From here on, so that no mail of a slow start is missed.
+        mails = MailTail(parts.worker.log)
         print_line("Zenzefi Proxy Platform")
         made = _start(plan, parts, supervisor)
         write_ready(options.ready_file, plan, parts, made)
         supervisor.changed = lambda: write_ready(options.ready_file, plan, parts, made)
         print_summary(plan, made)
-        supervisor.watch(_tick(parts, supervisor))
+        supervisor.watch(_tick(parts, supervisor, mails))
     except Stopped:
         pass
     finally:
@@ -78,9 +80,9 @@ def _run(options: Options, folders: Folders, supervisor: Supervisor) -> int:
     return 0
 
 
-def _tick(parts: Parts, supervisor: Supervisor) -> Callable[[], None]:
+def _tick(parts: Parts, supervisor: Supervisor, mails: MailTail) -> Callable[[], None]:
     """Return the periodic work: print mails, and update the ready file when the proxy's workers have changed."""
-    mails, known = MailTail(parts.worker.log), parts.proxy_workers
+    known = parts.proxy_workers
 
     def tick() -> None:
         nonlocal known
