@@ -37,7 +37,7 @@ from models.services.payments import (
     topups,
 )
 from models.services.payments.providers import mock
-from models.services.payments.providers.base import OF_A_PART, Event
+from models.services.payments.providers.base import PARTIAL_OUTCOMES, Event
 from models.services.promotions import gift_codes, referrals
 from models.services.tokens import bundles, debt_pauses, extension, renewal, revocation
 from models.services.tokens import pause as token_pause
@@ -48,7 +48,7 @@ from tests.conftest import PASSWORD, Clock, make_user
 from tests.factories import Crash, crash_after, engine_of, top_up
 
 CENTS = st.integers(min_value=-20_000, max_value=40_000).map(lambda cents: Decimal(cents) / 100)
-OF_A_PART_IN_ORDER = sorted(OF_A_PART)
+PARTIAL_OUTCOMES_IN_ORDER = sorted(PARTIAL_OUTCOMES)
 STEPS = st.one_of(
     st.tuples(st.just("adjust"), CENTS),
     st.tuples(st.just("top up"), CENTS, st.sampled_from(["succeeded", "canceled", None])),
@@ -62,7 +62,7 @@ STEPS = st.one_of(
     st.tuples(st.just("extend"), st.integers(0, 5), st.sampled_from([1, 12, 24])),
     st.tuples(st.just("credit"), st.integers(0, 5), st.integers(1, 90_000)),
     st.tuples(st.just("give back"), st.integers(0, 3), CENTS),
-    st.tuples(st.just("provider says"), st.integers(0, 3), CENTS, st.sampled_from(OF_A_PART_IN_ORDER)),
+    st.tuples(st.just("provider says"), st.integers(0, 3), CENTS, st.sampled_from(PARTIAL_OUTCOMES_IN_ORDER)),
     st.tuples(st.just("charge back by hand"), st.integers(0, 3), CENTS),
     st.tuples(st.just("end reversal by hand"), st.integers(0, 3), st.sampled_from(list(ReversalState))),
     st.tuples(st.just("book event by hand"), st.integers(0, 3)),
