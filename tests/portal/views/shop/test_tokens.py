@@ -284,7 +284,7 @@ def test_refunds_are_described_in_znc(anonymous: Browser, as_alice: Browser) -> 
     assert "деньг" not in anonymous.get("/").text.partition("<footer")[0].lower()
     for path in ("/", "/tokens/buy", "/bundles"):
         assert "refunded to your wallet in ZNC" in as_alice.get(path).text
-    for readme, promise in (("README.md", "in ZNC"), ("README.ru.md", "ZNC возвращаются")):
+    for readme, promise in (("README.md", "in ZNC"), ("README.ru.md", "возвращается в кошелёк в ZNC")):
         start = (ROOT / readme).read_text().partition("![")[0]
         assert promise in start
 
