@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,11 +84,17 @@ class Shop:
         processes = [worker, *map(int, Path(f"/proc/{worker}/task/{worker}/children").read_text().split())]
         try:
             for process in processes:
-                os.kill(process, signal.SIGSTOP)
+                _signal(process, signal.SIGSTOP)
             yield
         finally:
             for process in reversed(processes):
-                os.kill(process, signal.SIGCONT)
+                _signal(process, signal.SIGCONT)
+
+
+def _signal(process: int, number: signal.Signals) -> None:
+    """Send a signal to a process that may just have ended."""
+    with suppress(ProcessLookupError):
+        os.kill(process, number)
 
 
 def start_shop(data: Path, *, upstream: str | None = None, extra: dict[str, str] | None = None) -> Shop:

@@ -3,6 +3,7 @@
 import re
 import socket
 import subprocess
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -84,7 +85,11 @@ def test_the_three_calls_of_the_desktop_client_get_the_expected_bytes(shop: Shop
     assert head.startswith(b"http/1.1 200 ")
     assert not (b"content-encoding:" in head and b"content-length:" in head)
     assert body
-    head, body = exchange(shop.proxy, status)
+    # The other worker may have the token in its cache until it is notified of the activation.
+    deadline = time.monotonic() + 5
+    while b'"expires_at":null' in body.replace(b" ", b"") or b'"expires_at"' not in body:
+        assert time.monotonic() < deadline, body
+        head, body = exchange(shop.proxy, status)
     assert re.search(rb'"expires_at": ?"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"', body)
     head, _body = exchange(shop.proxy, status.replace(secret, b"x" * 64))
     assert head.startswith(b"http/1.1 401 ")
