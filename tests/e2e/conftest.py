@@ -76,10 +76,23 @@ class Shop:
     def worker_pids(self) -> list[int]:
         return list(self.ready["pids"]["proxy"])
 
+    def _job_worker(self) -> int:
+        """Return the process id of the job worker, which the launcher may have restarted since the start."""
+        launcher = self.process.pid
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            threads = Path(f"/proc/{launcher}/task").glob("*/children")
+            for child in [child for thread in threads for child in thread.read_text().split()]:
+                with suppress(OSError):
+                    if b"jobs.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                        return int(child)
+            time.sleep(0.1)
+        raise AssertionError("no job worker runs")
+
     @contextmanager
     def suspended_jobs(self) -> Iterator[None]:
         """Stop the job worker with the processes that it has forked, as on a frozen machine, and resume them."""
-        worker = int(self.ready["pids"]["worker"])
+        worker = self._job_worker()
         os.kill(worker, signal.SIGSTOP)
         processes = [worker, *map(int, Path(f"/proc/{worker}/task/{worker}/children").read_text().split())]
         try:
